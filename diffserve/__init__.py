@@ -1,0 +1,3 @@
+"""DiffServe: query-aware serving of text-to-image diffusion model cascades."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,205 @@
+"""Reads a catalog: the variants, discriminators and cascades at hand, with their profiles.
+
+A catalog is a TOML file; shipped ones live in ``diffserve/catalogs``. Relative sources are
+relative to the file. Every mistake is reported with the table and field that hold it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from diffserve.core import Cascade, Variant
+from diffserve.errors import ConfigError
+from diffserve.profiles.curves import DeferralProfile, QualityCurve
+from diffserve.profiles.latency import LatencyProfile
+
+SHIPPED = Path(__file__).parent / "catalogs"
+MOCK_PIPELINE = "mock"
+"""Pipeline name of variants that sleep by their latency profile and draw nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discriminator:
+    """A scoring model.
+
+    Attributes:
+        discriminator_id: Name used by cascades.
+        scorer: Import path ``module:Class`` with ``from_pretrained(dir)`` and
+            ``score(images, prompts)``; ``mock`` scores by a hash of prompt and seed.
+        source: Directory of the weights; empty for ``mock``.
+    """
+
+    discriminator_id: str
+    scorer: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """Everything a deployment can run.
+
+    Attributes:
+        name: File name without suffix.
+        default_cascade: Cascade used when a client names none.
+        variants: By ``variant_id``.
+        discriminators: By ``discriminator_id``.
+        cascades: By ``cascade_id``.
+        latency: Starting latency profile by ``variant_id``; refreshed online.
+        deferral: Starting deferral profile by ``cascade_id``.
+        quality: Quality curve by ``cascade_id``.
+    """
+
+    name: str
+    default_cascade: str
+    variants: Mapping[str, Variant]
+    discriminators: Mapping[str, Discriminator]
+    cascades: Mapping[str, Cascade]
+    latency: Mapping[str, LatencyProfile]
+    deferral: Mapping[str, DeferralProfile]
+    quality: Mapping[str, QualityCurve]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _VariantEntry(_Entry):
+    base: str
+    pipeline: str
+    source: str = ""
+    num_inference_steps: int = Field(ge=1, le=200)
+    guidance_scale: float = Field(ge=0, le=50)
+    width: int = Field(ge=8, le=2048, multiple_of=8)
+    height: int = Field(ge=8, le=2048, multiple_of=8)
+    dtype: str = Field("float32", pattern="^(float32|float16|bfloat16)$")
+    scheduler: str = ""
+    memory_bytes: int = Field(0, ge=0)
+    latency_s: dict[int, float]
+
+
+class _DiscriminatorEntry(_Entry):
+    scorer: str
+    source: str = ""
+
+
+class _DeferralEntry(_Entry):
+    thresholds: tuple[float, ...]
+    fractions: tuple[float, ...]
+
+
+class _QualityEntry(_Entry):
+    metric: str
+    fractions: tuple[float, ...]
+    qualities: tuple[float, ...]
+
+
+class _CascadeEntry(_Entry):
+    light: str
+    heavy: str
+    discriminator: str
+    slo_s: float = Field(gt=0)
+    deferral: _DeferralEntry
+    quality: _QualityEntry
+
+
+class _CatalogFile(_Entry):
+    default_cascade: str
+    variant: dict[str, _VariantEntry]
+    discriminator: dict[str, _DiscriminatorEntry]
+    cascade: dict[str, _CascadeEntry]
+
+
+def shipped_catalogs() -> tuple[str, ...]:
+    """Return the names of the catalogs that come with DiffServe."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+
+
+def load_catalog(name: str) -> Catalog:
+    """Read a shipped catalog by name, or any catalog by the path of its TOML file.
+
+    Raises:
+        ConfigError: the file is missing or an entry is wrong; names the file and the field.
+    """
+    path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
+    if not path.exists():
+        known = ", ".join(shipped_catalogs())
+        raise ConfigError(f"catalog: no file {path}; shipped catalogs: {known}")
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _build(path, _CatalogFile(**document))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{path}: {where}: {first['msg']}") from None
+
+
+def _build(path: Path, file: _CatalogFile) -> Catalog:
+    for cascade_id, entry in file.cascade.items():
+        _check_reference(path, f"cascade.{cascade_id}.light", entry.light, file.variant)
+        _check_reference(path, f"cascade.{cascade_id}.heavy", entry.heavy, file.variant)
+        _check_reference(
+            path, f"cascade.{cascade_id}.discriminator", entry.discriminator, file.discriminator
+        )
+    _check_reference(path, "default_cascade", file.default_cascade, file.cascade)
+    return Catalog(
+        name=path.stem,
+        default_cascade=file.default_cascade,
+        variants={
+            variant_id: Variant(
+                variant_id=variant_id,
+                **{
+                    **entry.model_dump(exclude={"latency_s", "source"}),
+                    "source": _resolve(path, entry.source),
+                },
+            )
+            for variant_id, entry in file.variant.items()
+        },
+        discriminators={
+            name: Discriminator(
+                discriminator_id=name, scorer=entry.scorer, source=_resolve(path, entry.source)
+            )
+            for name, entry in file.discriminator.items()
+        },
+        cascades={
+            cascade_id: Cascade(
+                cascade_id=cascade_id,
+                light=entry.light,
+                heavy=entry.heavy,
+                discriminator=entry.discriminator,
+                slo_s=entry.slo_s,
+            )
+            for cascade_id, entry in file.cascade.items()
+        },
+        latency={
+            variant_id: _profile(path, f"variant.{variant_id}.latency_s", entry.latency_s)
+            for variant_id, entry in file.variant.items()
+        },
+        deferral={k: DeferralProfile(**e.deferral.model_dump()) for k, e in file.cascade.items()},
+        quality={k: QualityCurve(**e.quality.model_dump()) for k, e in file.cascade.items()},
+    )
+
+
+def _profile(path: Path, where: str, seconds_by_batch: dict[int, float]) -> LatencyProfile:
+    try:
+        return LatencyProfile(seconds_by_batch)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {where}: {error}") from None
+
+
+def _check_reference(path: Path, where: str, name: str, known: Mapping[str, Any]) -> None:
+    if name not in known:
+        raise ConfigError(f"{path}: {where}: no such entry {name!r}")
+
+
+def _resolve(path: Path, source: str) -> str:
+    """Make a relative directory absolute; hub ids (``owner/name``) stay as they are."""
+    local = path.parent / source
+    return str(local.resolve()) if source and local.exists() else source

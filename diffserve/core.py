@@ -1,0 +1,217 @@
+"""The nouns of DiffServe: immutable values shared by policy, planning, services and simulator.
+
+Times are float seconds. ``*_s`` of an instant (``arrival_s``, ``deadline_s``) is measured on the
+monotonic clock of the process that holds the value; only durations (``budget_s``, ``slo_s``) may
+cross a process boundary.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class CascadeStage(enum.StrEnum):
+    """Position of a variant in a cascade. Paper: §3.1."""
+
+    LIGHT = "light"
+    HEAVY = "heavy"
+
+
+class Preference(enum.StrEnum):
+    """What a client asks of the cascade: let it decide, or pin one stage."""
+
+    AUTO = "auto"
+    LIGHT = "light"
+    HEAVY = "heavy"
+
+
+class Outcome(enum.StrEnum):
+    """How a query ended. Every query has exactly one outcome."""
+
+    LIGHT = "light"
+    """Answered with the light image, by confidence or because the client asked for it."""
+    HEAVY = "heavy"
+    """Answered with the heavy image."""
+    LIGHT_FALLBACK = "light_fallback"
+    """Was to be deferred, but the heavy stage could not answer in time; answered with the light
+    image before the deadline."""
+    REJECTED = "rejected"
+    """Refused at the door: the deadline could not be met or a queue was full."""
+    EXPIRED = "expired"
+    """The deadline passed before any image was ready."""
+    CANCELLED = "cancelled"
+    """The client left."""
+    FAILED = "failed"
+    """Execution failed and no image was at hand."""
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the client got an image."""
+        return self in (Outcome.LIGHT, Outcome.HEAVY, Outcome.LIGHT_FALLBACK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One prompt from arrival to image or drop, as the policy sees it (no image bytes).
+
+    Attributes:
+        query_id: Unique within the deployment.
+        cascade_id: Which cascade serves it.
+        arrival_s: When the load balancer accepted the call.
+        deadline_s: Latest useful answer; ``arrival_s`` + min(RPC budget, cascade SLO).
+        preference: AUTO lets the cascade decide.
+        compat_key: Queries batch together only when equal (resolution and the like).
+    """
+
+    query_id: str
+    cascade_id: str
+    arrival_s: float
+    deadline_s: float
+    preference: Preference = Preference.AUTO
+    compat_key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """Weights plus pipeline settings that can answer a query: one operating point.
+
+    Attributes:
+        variant_id: Name used in plans, queues, metrics and logs.
+        base: Identity of the weights; variants of one base switch for free.
+        pipeline: Import path ``module:Class`` of the diffusers pipeline class, or a bare class
+            name of ``diffusers``.
+        source: Directory, single file or hub id of the weights; ``mock`` needs none.
+        num_inference_steps: Denoising steps.
+        guidance_scale: Classifier-free guidance; 0 or 1 means none.
+        width: Native width, pixels.
+        height: Native height, pixels.
+        dtype: ``float32``, ``float16`` or ``bfloat16``.
+        scheduler: Class name of ``diffusers`` that replaces the saved one; empty keeps it.
+        memory_bytes: Device memory held while resident; 0 when unknown.
+    """
+
+    variant_id: str
+    base: str
+    pipeline: str
+    source: str
+    num_inference_steps: int
+    guidance_scale: float
+    width: int
+    height: int
+    dtype: str = "float32"
+    scheduler: str = ""
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade:
+    """A light variant, a discriminator, a heavy variant and the promise made to clients.
+
+    Attributes:
+        cascade_id: Name used by clients.
+        light: ``variant_id`` that runs first.
+        heavy: ``variant_id`` that deferred queries run on.
+        discriminator: Name of the scoring model.
+        slo_s: Allowed duration from arrival to answer.
+    """
+
+    cascade_id: str
+    light: str
+    heavy: str
+    discriminator: str
+    slo_s: float
+
+    def variant_at(self, stage: CascadeStage) -> str:
+        """Return the ``variant_id`` that serves ``stage``."""
+        return self.light if stage is CascadeStage.LIGHT else self.heavy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Queries executed together on one worker.
+
+    Attributes:
+        batch_id: Unique within one load balancer.
+        worker_id: Where it runs.
+        variant_id: What runs.
+        query_ids: 1..batch_size_max ids, earliest deadline first.
+        started_s: When it was launched.
+    """
+
+    batch_id: int
+    worker_id: str
+    variant_id: str
+    query_ids: tuple[str, ...]
+    started_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """A process owning one device, as the controller knows it.
+
+    Attributes:
+        worker_id: Stable across restarts of the same worker slot.
+        address: ``host:port`` of its gRPC service.
+        device: ``cpu``, ``cuda:0`` and so on.
+        resident: Variants loaded right now; switching to one of them is free.
+        is_draining: Takes no new work.
+    """
+
+    worker_id: str
+    address: str
+    device: str
+    resident: tuple[str, ...] = ()
+    is_draining: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadePlan:
+    """The part of a plan that concerns one cascade.
+
+    Attributes:
+        cascade_id: Which one.
+        demand_qps: Planned arrival rate, headroom included.
+        deferral_fraction: Share of light images to defer, 0..1; the percentile threshold.
+        confidence_threshold: That share as a confidence by the profile at planning time (shown to
+            people; decisions use percentiles).
+        expected_quality: Objective value at that share, in the units of the quality curve.
+    """
+
+    cascade_id: str
+    demand_qps: float
+    deferral_fraction: float
+    confidence_threshold: float
+    expected_quality: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """An immutable, versioned decision of the controller.
+
+    Attributes:
+        plan_id: Strictly increasing across controller restarts.
+        placement: ``worker_id`` -> ``variant_id``.
+        batch_size_max: ``variant_id`` -> largest batch to form.
+        cascades: ``cascade_id`` -> its share of the plan.
+        workers: ``worker_id`` -> address and state, for every placed worker.
+        solver: ``gurobi``, ``cbc`` or ``fallback``.
+        status: ``optimal``, ``time_limit``, ``infeasible`` or ``error``.
+        solve_s: Wall time of the solve.
+        reason: One sentence for people: why this plan.
+    """
+
+    plan_id: int
+    placement: Mapping[str, str]
+    batch_size_max: Mapping[str, int]
+    cascades: Mapping[str, CascadePlan]
+    workers: Mapping[str, WorkerInfo] = field(default_factory=dict)
+    solver: str = "fallback"
+    status: str = "optimal"
+    solve_s: float = 0.0
+    reason: str = ""
+
+    def workers_on(self, variant_id: str) -> tuple[str, ...]:
+        """Return the ids of the workers placed on ``variant_id``, sorted."""
+        return tuple(sorted(w for w, v in self.placement.items() if v == variant_id))

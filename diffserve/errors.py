@@ -1,0 +1,66 @@
+"""Every exception that DiffServe raises on purpose.
+
+::
+
+    DiffServeError
+    ├── InputError          the caller sent something unusable; names the field
+    ├── ConfigError         a setting, catalog or profile file is wrong; names the field
+    │   └── ProfileError    a profile breaks its rules (no batch 1, not monotone, ...)
+    ├── OverloadedError     refused now, may work later; carries the predicted wait
+    ├── DeadlineError       the deadline passed or cannot be met
+    ├── BackendError        a pipeline, discriminator or solver failed
+    └── StalePlanError      an instruction of an older plan arrived after a newer one
+"""
+
+from __future__ import annotations
+
+
+class DiffServeError(Exception):
+    """Base class: catch this to catch everything DiffServe raises on purpose."""
+
+
+class InputError(DiffServeError):
+    """A field of a request is unusable.
+
+    Attributes:
+        field: Dotted name of the field, as in the protobuf message.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class ConfigError(DiffServeError):
+    """A setting is unknown, unparsable or contradicts another; the text names the field."""
+
+
+class ProfileError(ConfigError):
+    """A latency, deferral or quality profile breaks its rules."""
+
+
+class OverloadedError(DiffServeError):
+    """The query was refused because its deadline could not be met, or a queue was full.
+
+    Attributes:
+        predicted_wait_s: Expected seconds until an answer, had it been accepted.
+        retry_after_s: When a retry may succeed.
+    """
+
+    def __init__(self, message: str, *, predicted_wait_s: float, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.predicted_wait_s = predicted_wait_s
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineError(DiffServeError):
+    """The deadline passed before an image was ready."""
+
+
+class BackendError(DiffServeError):
+    """A pipeline, discriminator or solver failed."""
+
+
+class StalePlanError(DiffServeError):
+    """An instruction belongs to an older plan than the one in force."""

@@ -1,0 +1,1 @@
+"""Per-period decisions, pure: demand and fleet in, plan out."""

@@ -1,0 +1,1 @@
+"""Measured tables: latency by batch size, deferral by confidence, quality by deferral."""

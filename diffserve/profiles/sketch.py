@@ -1,0 +1,59 @@
+"""Streaming quantiles of recent confidences: a planned share becomes the current threshold."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections import deque
+from collections.abc import Iterable
+
+
+class QuantileSketch:
+    """Exact quantiles over a sliding window of the newest scores.
+
+    Absolute thresholds drift and saturate (paper artifact: a single image's median confidence is
+    0.001), so the plan is a percentile and this sketch translates. A window rather than an
+    all-time sketch, so that a change of prompts or weights is forgotten after ``capacity`` scores.
+    """
+
+    def __init__(self, capacity: int, initial: Iterable[float] = ()) -> None:
+        """Make a sketch of at most ``capacity`` scores, fed with ``initial``, oldest first."""
+        if capacity < 1:
+            raise ValueError("capacity must be at least 1")
+        self._recent: deque[float] = deque(maxlen=capacity)
+        self._sorted: list[float] = []
+        for score in initial:
+            self.add(score)
+
+    def __len__(self) -> int:
+        """Return the number of scores in the window."""
+        return len(self._recent)
+
+    def add(self, score: float) -> None:
+        """Add one score in [0, 1]; the oldest leaves when the window is full."""
+        if not 0.0 <= score <= 1.0:
+            raise ValueError(f"score {score} is outside 0..1")
+        if len(self._recent) == self._recent.maxlen:
+            del self._sorted[bisect.bisect_left(self._sorted, self._recent[0])]
+        self._recent.append(score)
+        bisect.insort(self._sorted, score)
+
+    def percentile(self, score: float) -> float:
+        """Return the share of the window below ``score``, ties counted half; 0.5 when empty."""
+        if not self._sorted:
+            return 0.5
+        below = bisect.bisect_left(self._sorted, score)
+        ties = bisect.bisect_right(self._sorted, score) - below
+        return (below + 0.5 * ties) / len(self._sorted)
+
+    def threshold(self, fraction: float) -> float:
+        """Return the confidence below which ``fraction`` of the window lies."""
+        if not self._sorted or fraction <= 0.0:
+            return 0.0
+        if fraction >= 1.0:
+            return 1.0
+        return self._sorted[min(math.ceil(fraction * len(self._sorted)), len(self._sorted) - 1)]
+
+    def scores(self) -> tuple[float, ...]:
+        """Return the window, oldest first."""
+        return tuple(self._recent)

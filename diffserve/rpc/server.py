@@ -1,0 +1,128 @@
+"""Runs a service: health, reflection, warm-up, SIGTERM, drain. The same for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from diffserve.config import SharedSettings
+from diffserve.errors import ConfigError
+from diffserve.rpc.channel import channel_options
+
+logger = logging.getLogger(__name__)
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Health:
+    """The health state of one process, for ``grpc.health.v1``."""
+
+    def __init__(self, service_names: Sequence[str]) -> None:
+        self.servicer = health.aio.HealthServicer()
+        self._names = ("", *service_names)
+        self.is_serving = False
+
+    async def set(self, *, serving: bool) -> None:
+        """Report SERVING or NOT_SERVING for the process and each of its services."""
+        self.is_serving = serving
+        for name in self._names:
+            await self.servicer.set(name, SERVING if serving else NOT_SERVING)
+
+
+class Application(Protocol):
+    """What a service brings to ``serve``."""
+
+    async def start(self, health: Health, port: int) -> None:
+        """Warm up; the port answers already, with health NOT_SERVING. Raises to stop start-up."""
+
+    async def drain(self) -> None:
+        """Refuse new work; return when accepted work has finished."""
+
+    async def stop(self) -> None:
+        """Release everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A servicer and how to add it to a server.
+
+    Attributes:
+        add: The generated ``add_XServicer_to_server``.
+        servicer: The implementation.
+        name: Full protobuf name of the service.
+    """
+
+    add: Callable[[Any, grpc.aio.Server], None]
+    servicer: Any
+    name: str
+
+
+async def serve(
+    application: Application,
+    endpoints: Sequence[Endpoint],
+    settings: SharedSettings,
+    port: int,
+) -> None:
+    """Run a service until SIGTERM or SIGINT, then drain within ``settings.grace_s``.
+
+    Raises:
+        ConfigError: the port is taken.
+    """
+    names = [endpoint.name for endpoint in endpoints]
+    state = Health(names)
+    server = grpc.aio.server(options=channel_options(settings.message_bytes_max))
+    for endpoint in endpoints:
+        endpoint.add(endpoint.servicer, server)
+    health_pb2_grpc.add_HealthServicer_to_server(state.servicer, server)
+    reflection.enable_server_reflection(
+        [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+    )
+    try:
+        bound = server.add_insecure_port(f"{settings.host}:{port}")
+    except RuntimeError:
+        raise ConfigError(f"port: {settings.host}:{port} is taken or not allowed") from None
+    stop = _stop_event()
+    await state.set(serving=False)
+    await server.start()
+    try:
+        await application.start(state, bound)
+        await state.set(serving=True)
+        logger.info("serving on %s:%d", settings.host, bound)
+        await stop.wait()
+        logger.info("draining, at most %.0f s", settings.grace_s)
+        await state.set(serving=False)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(application.drain(), settings.grace_s)
+    finally:
+        await server.stop(1.0)
+        await application.stop()
+
+
+def _stop_event() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, event.set)
+    return event
+
+
+def run(main: Callable[[], Any]) -> int:
+    """Run an async ``main`` on uvloop; a configuration error becomes one line and status 2."""
+    try:
+        uvloop.run(main())
+    except ConfigError as error:
+        logger.error("%s", error)
+        return 2
+    return 0

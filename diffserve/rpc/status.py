@@ -1,0 +1,101 @@
+"""Errors <-> gRPC status: the one table, with rich error details for clients."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from diffserve.errors import (
+    BackendError,
+    ConfigError,
+    DeadlineError,
+    DiffServeError,
+    InputError,
+    OverloadedError,
+    StalePlanError,
+)
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+
+_CODES: tuple[tuple[type[DiffServeError], int], ...] = (
+    (InputError, code_pb2.INVALID_ARGUMENT),
+    (OverloadedError, code_pb2.RESOURCE_EXHAUSTED),
+    (DeadlineError, code_pb2.DEADLINE_EXCEEDED),
+    (StalePlanError, code_pb2.ABORTED),
+    (ConfigError, code_pb2.FAILED_PRECONDITION),
+    (BackendError, code_pb2.INTERNAL),
+)
+
+
+def to_status(error: DiffServeError) -> status_pb2.Status:
+    """Return the google.rpc.Status of an error, details included."""
+    code = next((code for cls, code in _CODES if isinstance(error, cls)), code_pb2.UNKNOWN)
+    status = status_pb2.Status(code=code, message=str(error))
+    if isinstance(error, InputError):
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.problem
+        )
+        _add_detail(status, error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, OverloadedError):
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(error.retry_after_s * 1000))
+        _add_detail(status, error_details_pb2.RetryInfo(retry_delay=delay))
+        _add_detail(
+            status,
+            error_details_pb2.ErrorInfo(
+                reason="DEADLINE_CANNOT_BE_MET",
+                domain="diffserve",
+                metadata={"predicted_wait_s": f"{error.predicted_wait_s:.3f}"},
+            ),
+        )
+    return status
+
+
+def _add_detail(status: status_pb2.Status, message: Any) -> None:
+    detail = any_pb2.Any()
+    detail.Pack(message)
+    status.details.append(detail)
+
+
+async def abort(context: grpc.aio.ServicerContext[Any, Any], error: DiffServeError) -> NoReturn:
+    """End the call with the status of ``error``."""
+    status = rpc_status.to_status(to_status(error))
+    await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+def unary(
+    method: Callable[[Any, RequestT, Any], Awaitable[ResponseT]],
+) -> Callable[[Any, RequestT, Any], Awaitable[ResponseT]]:
+    """Decorate a unary servicer method so that DiffServe's errors become statuses."""
+
+    @functools.wraps(method)
+    async def wrapped(self: Any, request: RequestT, context: Any) -> ResponseT:
+        try:
+            return await method(self, request, context)
+        except DiffServeError as error:
+            await abort(context, error)
+
+    return wrapped
+
+
+def streaming(
+    method: Callable[[Any, RequestT, Any], AsyncIterator[ResponseT]],
+) -> Callable[[Any, RequestT, Any], AsyncIterator[ResponseT]]:
+    """Decorate a server-streaming servicer method in the same way."""
+
+    @functools.wraps(method)
+    async def wrapped(self: Any, request: RequestT, context: Any) -> AsyncIterator[ResponseT]:
+        try:
+            async for response in method(self, request, context):
+                yield response
+        except DiffServeError as error:
+            await abort(context, error)
+
+    return wrapped

@@ -1,0 +1,1 @@
+"""The Redis schema and the store that reads and writes it."""

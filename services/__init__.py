@@ -1,0 +1,1 @@
+"""The four applications of DiffServe; they never import each other."""
