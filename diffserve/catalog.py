@@ -80,6 +80,8 @@ class _VariantEntry(_Entry):
     dtype: str = Field("float32", pattern="^(float32|float16|bfloat16)$")
     scheduler: str = ""
     memory_bytes: int = Field(0, ge=0)
+    size_multiple: int = Field(8, ge=8)
+    size_max: int = Field(2048, ge=8, le=2048)
     latency_s: dict[int, float]
 
 

@@ -90,6 +90,8 @@ class Variant:
         dtype: ``float32``, ``float16`` or ``bfloat16``.
         scheduler: Class name of ``diffusers`` that replaces the saved one; empty keeps it.
         memory_bytes: Device memory held while resident; 0 when unknown.
+        size_multiple: Width and height must be multiples of this, pixels.
+        size_max: Largest width and height, pixels.
     """
 
     variant_id: str
@@ -103,6 +105,8 @@ class Variant:
     dtype: str = "float32"
     scheduler: str = ""
     memory_bytes: int = 0
+    size_multiple: int = 8
+    size_max: int = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,9 @@
     │   └── ProfileError    a profile breaks its rules (no batch 1, not monotone, ...)
     ├── OverloadedError     refused now, may work later; carries the predicted wait
     ├── DeadlineError       the deadline passed or cannot be met
+    ├── UnavailableError    draining, or not started yet; try another server or again
+    ├── AlreadyExistsError  a chosen id is taken
+    ├── NotFoundError       nothing of that name is known
     ├── BackendError        a pipeline, discriminator or solver failed
     └── StalePlanError      an instruction of an older plan arrived after a newer one
 """
@@ -56,6 +59,18 @@ class OverloadedError(DiffServeError):
 
 class DeadlineError(DiffServeError):
     """The deadline passed before an image was ready."""
+
+
+class UnavailableError(DiffServeError):
+    """This server takes no queries now: it drains, or has no plan yet."""
+
+
+class AlreadyExistsError(DiffServeError):
+    """The client chose an id that is in use or remembered."""
+
+
+class NotFoundError(DiffServeError):
+    """Nothing of that name is known."""
 
 
 class BackendError(DiffServeError):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -96,7 +96,8 @@ async def serve(
     await state.set(serving=False)
     await server.start()
     try:
-        await application.start(state, bound)
+        if not await _started_before(application.start(state, bound), stop):
+            return
         await state.set(serving=True)
         logger.info("serving on %s:%d", settings.host, bound)
         await stop.wait()
@@ -107,6 +108,20 @@ async def serve(
     finally:
         await server.stop(1.0)
         await application.stop()
+
+
+async def _started_before(start: Coroutine[None, None, None], stop: asyncio.Event) -> bool:
+    """Await ``start`` unless ``stop`` is set first; return whether it finished."""
+    starting = asyncio.create_task(start)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return False
+    starting.result()
+    return True
 
 
 def _stop_event() -> asyncio.Event:

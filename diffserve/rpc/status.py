@@ -12,13 +12,16 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from diffserve.errors import (
+    AlreadyExistsError,
     BackendError,
     ConfigError,
     DeadlineError,
     DiffServeError,
     InputError,
+    NotFoundError,
     OverloadedError,
     StalePlanError,
+    UnavailableError,
 )
 
 RequestT = TypeVar("RequestT")
@@ -28,6 +31,9 @@ _CODES: tuple[tuple[type[DiffServeError], int], ...] = (
     (InputError, code_pb2.INVALID_ARGUMENT),
     (OverloadedError, code_pb2.RESOURCE_EXHAUSTED),
     (DeadlineError, code_pb2.DEADLINE_EXCEEDED),
+    (UnavailableError, code_pb2.UNAVAILABLE),
+    (AlreadyExistsError, code_pb2.ALREADY_EXISTS),
+    (NotFoundError, code_pb2.NOT_FOUND),
     (StalePlanError, code_pb2.ABORTED),
     (ConfigError, code_pb2.FAILED_PRECONDITION),
     (BackendError, code_pb2.INTERNAL),

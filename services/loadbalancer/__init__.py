@@ -1,0 +1,1 @@
+"""The clients' door: queues, deadlines, batching, cascade decisions, dispatch to workers."""

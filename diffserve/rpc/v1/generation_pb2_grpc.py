@@ -31,7 +31,7 @@ class ImageGenerationStub(object):
     The deadline of a query is the smallest of the RPC's own deadline, `deadline_s` and the SLO of
     the cascade. Errors: INVALID_ARGUMENT names the field (google.rpc.BadRequest);
     RESOURCE_EXHAUSTED says when to retry (google.rpc.RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE
-    while no worker serves the cascade.
+    while the server drains or starts; INTERNAL when a variant failed and no image was at hand.
     """
 
     def __init__(self, channel):
@@ -63,7 +63,7 @@ class ImageGenerationServicer(object):
     The deadline of a query is the smallest of the RPC's own deadline, `deadline_s` and the SLO of
     the cascade. Errors: INVALID_ARGUMENT names the field (google.rpc.BadRequest);
     RESOURCE_EXHAUSTED says when to retry (google.rpc.RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE
-    while no worker serves the cascade.
+    while the server drains or starts; INTERNAL when a variant failed and no image was at hand.
     """
 
     def Generate(self, request, context):
@@ -120,7 +120,7 @@ class ImageGeneration(object):
     The deadline of a query is the smallest of the RPC's own deadline, `deadline_s` and the SLO of
     the cascade. Errors: INVALID_ARGUMENT names the field (google.rpc.BadRequest);
     RESOURCE_EXHAUSTED says when to retry (google.rpc.RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE
-    while no worker serves the cascade.
+    while the server drains or starts; INTERNAL when a variant failed and no image was at hand.
     """
 
     @staticmethod

@@ -32,7 +32,7 @@ class ImageGenerationStub:
     The deadline of a query is the smallest of the RPC's own deadline, `deadline_s` and the SLO of
     the cascade. Errors: INVALID_ARGUMENT names the field (google.rpc.BadRequest);
     RESOURCE_EXHAUSTED says when to retry (google.rpc.RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE
-    while no worker serves the cascade.
+    while the server drains or starts; INTERNAL when a variant failed and no image was at hand.
     """
 
     @_typing.overload
@@ -55,7 +55,7 @@ class ImageGenerationAsyncStub(ImageGenerationStub):
     The deadline of a query is the smallest of the RPC's own deadline, `deadline_s` and the SLO of
     the cascade. Errors: INVALID_ARGUMENT names the field (google.rpc.BadRequest);
     RESOURCE_EXHAUSTED says when to retry (google.rpc.RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE
-    while no worker serves the cascade.
+    while the server drains or starts; INTERNAL when a variant failed and no image was at hand.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -74,7 +74,7 @@ class ImageGenerationServicer(metaclass=_abc_1.ABCMeta):
     The deadline of a query is the smallest of the RPC's own deadline, `deadline_s` and the SLO of
     the cascade. Errors: INVALID_ARGUMENT names the field (google.rpc.BadRequest);
     RESOURCE_EXHAUSTED says when to retry (google.rpc.RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE
-    while no worker serves the cascade.
+    while the server drains or starts; INTERNAL when a variant failed and no image was at hand.
     """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,64 @@
+"""What the balancer tells its driver to do. Values only; the driver performs them in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diffserve.core import Batch, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Send a batch to its worker."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Tell the client that its light image is a preview: the query waits for the heavy variant.
+
+    Attributes:
+        query_id: Whose.
+        reason: One sentence.
+    """
+
+    query_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Answer a query; its one and only outcome.
+
+    Attributes:
+        query_id: Whose.
+        outcome: How it ended.
+        reason: One sentence.
+        predicted_wait_s: For a rejection: seconds until an answer, had it been accepted.
+        retry_after_s: For a rejection: when a retry may succeed.
+    """
+
+    query_id: str
+    outcome: Outcome
+    reason: str
+    predicted_wait_s: float = 0.0
+    retry_after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Stop one query of a running batch; its result is no longer wanted.
+
+    Attributes:
+        batch_id: Batch it is in.
+        worker_id: Where it runs.
+        query_id: Whose.
+    """
+
+    batch_id: int
+    worker_id: str
+    query_id: str
+
+
+Action = Launch | Defer | Finish | Abort

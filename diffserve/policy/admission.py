@@ -1,0 +1,91 @@
+"""Whether a new query can still be answered in time. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diffserve.profiles.latency import LatencyProfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLoad:
+    """How busy the workers of one variant are, at one moment.
+
+    Attributes:
+        num_workers: Workers that serve the variant.
+        num_idle: Of those, with a free device.
+        busy_work_s: Sum over busy workers of the seconds until their device is free.
+        num_ahead: Waiting queries that go first.
+        batch_size_max: Planned cap.
+    """
+
+    num_workers: int
+    num_idle: int
+    busy_work_s: float
+    num_ahead: int
+    batch_size_max: int
+
+
+def predicted_wait_s(load: PoolLoad, profile: LatencyProfile) -> float:
+    """Return the expected seconds until a new query starts to execute.
+
+    Work ahead (running remainders and full batches of those that go first) over the number of
+    workers: exact for one worker, a fluid estimate for many. Infinite without workers.
+    """
+    if load.num_workers == 0:
+        return float("inf")
+    cap = min(load.batch_size_max, profile.batch_size_max)
+    batches_ahead = load.num_ahead // cap
+    if load.num_idle > batches_ahead:
+        return 0.0
+    return (load.busy_work_s + batches_ahead * profile.execution_s(cap)) / load.num_workers
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a query is refused at the door, and what would help.
+
+    Attributes:
+        reason: One sentence.
+        predicted_wait_s: Expected seconds until an answer.
+        retry_after_s: When a retry may succeed.
+    """
+
+    reason: str
+    predicted_wait_s: float
+    retry_after_s: float
+
+
+def admit(
+    load: PoolLoad,
+    profile: LatencyProfile,
+    *,
+    budget_s: float,
+    queue_length: int,
+    queue_length_max: int,
+) -> Refusal | None:
+    """Return None to admit, or the refusal.
+
+    An idle worker always takes the query: if the profile were wrong, only execution can tell.
+    With no worker at all the query may wait: one may come back within its budget.
+    """
+    if queue_length >= queue_length_max:
+        wait_s = predicted_wait_s(load, profile)
+        return _refusal(f"the queue holds {queue_length} queries, its limit", wait_s, budget_s)
+    if load.num_workers == 0 or load.num_idle > 0:
+        return None
+    wait_s = predicted_wait_s(load, profile)
+    cap = min(load.batch_size_max, profile.batch_size_max)
+    answer_s = wait_s + profile.execution_s(min(cap, load.num_ahead % cap + 1))
+    if answer_s <= budget_s:
+        return None
+    return _refusal(
+        f"an answer would take {answer_s:.2f} s and the deadline is in {budget_s:.2f} s",
+        answer_s,
+        budget_s,
+    )
+
+
+def _refusal(reason: str, answer_s: float, budget_s: float) -> Refusal:
+    finite_s = answer_s if answer_s != float("inf") else max(budget_s, 1.0)
+    return Refusal(reason, finite_s, max(0.1, finite_s - budget_s))

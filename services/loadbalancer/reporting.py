@@ -1,0 +1,69 @@
+"""Writes this load balancer's telemetry to Redis at a fixed cadence, off every query's path."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+
+from diffserve.catalog import Catalog
+from diffserve.policy.balancer import Balancer
+from diffserve.telemetry.records import CascadeReport, LoadBalancerReport, QueueReport
+from diffserve.telemetry.store import STORE_ERRORS, TelemetryStore
+
+logger = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Publishes queue lengths, arrivals and outcomes."""
+
+    def __init__(
+        self, loadbalancer_id: str, catalog: Catalog, balancer: Balancer, store: TelemetryStore
+    ) -> None:
+        self._loadbalancer_id = loadbalancer_id
+        self._incarnation = uuid.uuid4().hex
+        self._catalog = catalog
+        self._balancer = balancer
+        self._store = store
+
+    def report(self) -> LoadBalancerReport:
+        """Return the telemetry of this moment."""
+        now_s = time.monotonic()
+        return LoadBalancerReport(
+            loadbalancer_id=self._loadbalancer_id,
+            incarnation=self._incarnation,
+            plan_id=self._balancer.plan_id,
+            queues={
+                pool.variant_id: QueueReport(
+                    length=len(pool.queue), oldest_age_s=pool.queue.oldest_age_s(now_s)
+                )
+                for pool in self._balancer.pools()
+            },
+            cascades={
+                cascade_id: CascadeReport(
+                    num_arrivals=self._balancer.num_arrivals(cascade_id),
+                    num_in_progress=self._balancer.num_in_progress(cascade_id),
+                    outcomes={
+                        outcome.value: count
+                        for outcome, count in self._balancer.outcomes(cascade_id).items()
+                    },
+                )
+                for cascade_id in sorted(self._catalog.cascades)
+            },
+        )
+
+    async def run(self, period_s: float) -> None:
+        """Publish for ever; without Redis, serving goes on and publishing is tried again."""
+        is_connected = True
+        while True:
+            try:
+                await self._store.publish_report(self.report())
+                if not is_connected:
+                    logger.info("redis is back")
+                is_connected = True
+            except STORE_ERRORS as error:
+                if is_connected:
+                    logger.warning("redis: %s; serving goes on without telemetry", error)
+                is_connected = False
+            await asyncio.sleep(period_s)

@@ -1,0 +1,99 @@
+"""Checks a client's request at the door; every refusal names the field."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from diffserve.catalog import Catalog
+from diffserve.core import Cascade, Preference, Variant
+from diffserve.errors import InputError
+from diffserve.rpc import convert
+from diffserve.rpc.v1 import common_pb2, generation_pb2
+
+PROMPT_BYTES_MAX = 4096
+NUM_INFERENCE_STEPS_MAX = 200
+GUIDANCE_SCALE_MAX = 50.0
+OUTPUT_FORMATS = ("png", "jpeg", "webp")
+QUERY_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+def check_request(request: generation_pb2.GenerateRequest, catalog: Catalog) -> Cascade:
+    """Check every field of a request; return the cascade it asks for.
+
+    Raises:
+        InputError: the first field found unusable.
+    """
+    cascade_id = request.cascade_id or catalog.default_cascade
+    cascade = catalog.cascades.get(cascade_id)
+    if cascade is None:
+        known = ", ".join(sorted(catalog.cascades))
+        raise InputError("cascade_id", f"no cascade {cascade_id!r}; there is {known}")
+    preference(request)
+    if request.n not in (0, 1):
+        raise InputError("n", f"{request.n} images asked for; send one call per image")
+    if request.query_id and not QUERY_ID.fullmatch(request.query_id):
+        raise InputError("query_id", "must be 1 to 128 characters of A-Z a-z 0-9 _ -")
+    if request.HasField("deadline_s"):
+        deadline_s = request.deadline_s
+        if not (math.isfinite(deadline_s) and deadline_s > 0):
+            raise InputError("deadline_s", f"must be a finite number above 0, not {deadline_s}")
+    _check_parameters(request.parameters)
+    for variant_id in (cascade.light, cascade.heavy):
+        _check_size(request.parameters, catalog.variants[variant_id])
+    return cascade
+
+
+def preference(request: generation_pb2.GenerateRequest) -> Preference:
+    """Return the preference of a request.
+
+    Raises:
+        InputError: a number that this version does not know.
+    """
+    known = convert.preference_from_proto(request.preference)
+    if known is None:
+        raise InputError("preference", f"unknown value {request.preference}")
+    return known
+
+
+def _check_parameters(parameters: common_pb2.GenerationParameters) -> None:
+    _check_text("parameters.prompt", parameters.prompt)
+    if not parameters.prompt.strip():
+        raise InputError("parameters.prompt", "must not be empty")
+    _check_text("parameters.negative_prompt", parameters.negative_prompt)
+    if parameters.HasField("seed") and parameters.seed < 0:
+        raise InputError("parameters.seed", f"must be 0 or more, not {parameters.seed}")
+    if not 0 <= parameters.num_inference_steps <= NUM_INFERENCE_STEPS_MAX:
+        raise InputError(
+            "parameters.num_inference_steps",
+            f"must be 0 to {NUM_INFERENCE_STEPS_MAX}, not {parameters.num_inference_steps}",
+        )
+    guidance = parameters.guidance_scale
+    if not (math.isfinite(guidance) and 0.0 <= guidance <= GUIDANCE_SCALE_MAX):
+        raise InputError(
+            "parameters.guidance_scale", f"must be 0 to {GUIDANCE_SCALE_MAX:g}, not {guidance}"
+        )
+    if parameters.output_format and parameters.output_format not in OUTPUT_FORMATS:
+        raise InputError(
+            "parameters.output_format",
+            f"must be one of {', '.join(OUTPUT_FORMATS)}, not {parameters.output_format[:20]!r}",
+        )
+
+
+def _check_text(field: str, text: str) -> None:
+    num_bytes = len(text.encode())
+    if num_bytes > PROMPT_BYTES_MAX:
+        raise InputError(field, f"must be at most {PROMPT_BYTES_MAX} bytes, not {num_bytes}")
+
+
+def _check_size(parameters: common_pb2.GenerationParameters, variant: Variant) -> None:
+    for name, value in (("width", parameters.width), ("height", parameters.height)):
+        if value == 0:
+            continue
+        multiple, largest = variant.size_multiple, variant.size_max
+        if value < multiple or value > largest or value % multiple:
+            raise InputError(
+                f"parameters.{name}",
+                f"must be a multiple of {multiple} from {multiple} to {largest} "
+                f"for {variant.variant_id}, not {value}",
+            )
