@@ -260,7 +260,12 @@ class Balancer:
         return [self._give_up(progress, error)]
 
     def batch_ended(
-        self, batch_id: int, now_s: float, *, was_refused: bool = False
+        self,
+        batch_id: int,
+        now_s: float,
+        *,
+        was_refused: bool = False,
+        is_worker_lost: bool = False,
     ) -> list[Action]:
         """Close a batch: queries without a result lost their worker and run again.
 
@@ -269,6 +274,7 @@ class Balancer:
             now_s: The caller's clock.
             was_refused: The worker did not take it (draining, variant not resident); that does
                 not count as a try.
+            is_worker_lost: Do not use the worker again before it is found.
         """
         batch = self._batches.get(batch_id)
         if batch is None:
@@ -279,6 +285,8 @@ class Balancer:
             if progress is not None:
                 actions += self._retry(progress, now_s, is_a_try=not was_refused)
         del self._batches[batch_id]
+        if is_worker_lost:
+            self._fleet.lost(batch.worker_id)
         self._fleet.release(batch)
         return actions + self._dispatch_all(now_s)
 

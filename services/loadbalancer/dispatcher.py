@@ -25,6 +25,8 @@ REFUSALS = (
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 )
 """Codes with which a worker says that it did not take a batch, if it never said ``started``."""
+EXECUTE_GRACE_S = 30.0
+"""A batch may outlive its queries' deadlines by this much, then its call is ended."""
 
 
 class Dispatcher:
@@ -205,8 +207,11 @@ class Dispatcher:
         """Run one batch on its worker and report what comes back."""
         was_refused = False
         has_started = False
+        is_worker_lost = False
         try:
-            async for event in self._workers.stub(batch.worker_id).Execute(request):
+            timeout_s = max(q.budget_s for q in request.queries) + EXECUTE_GRACE_S
+            stub = self._workers.stub(batch.worker_id)
+            async for event in stub.Execute(request, timeout=timeout_s):
                 has_started = True
                 if event.HasField("released"):
                     self._released(batch, event.released.execution_s)
@@ -218,10 +223,18 @@ class Dispatcher:
                 "batch %d on %s: %s %s",
                 *(batch.batch_id, batch.worker_id, error.code().name, error.details()),
             )
-            self._workers.suspect(batch.worker_id)
+            is_worker_lost = True
         finally:
-            now_s = time.monotonic()
-            self._perform(self.balancer.batch_ended(batch.batch_id, now_s, was_refused=was_refused))
+            self._perform(
+                self.balancer.batch_ended(
+                    batch.batch_id,
+                    time.monotonic(),
+                    was_refused=was_refused,
+                    is_worker_lost=is_worker_lost,
+                )
+            )
+        if is_worker_lost:
+            self._workers.suspect(batch.worker_id)
 
     def _released(self, batch: Batch, execution_s: float) -> None:
         for query_id in batch.query_ids:

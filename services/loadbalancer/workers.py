@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 RECHECK_S = 0.2
 """Pause before a worker that refused or broke is looked at again."""
 ABORT_TIMEOUT_S = 2.0
+CLOSE_GRACE_S = 60.0
+"""A worker that left the plan may still finish the batches it has."""
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class WorkerClients:
         for worker_id in sorted(self._clients):
             worker = plan.workers.get(worker_id)
             if worker is None or worker.address != self._clients[worker_id].address:
-                self._close(self._clients.pop(worker_id))
+                self._close(self._clients.pop(worker_id), grace_s=CLOSE_GRACE_S)
         for worker_id in sorted(plan.workers):
             if worker_id not in self._clients:
                 self._open(worker_id, plan.workers[worker_id].address)
@@ -81,7 +83,7 @@ class WorkerClients:
     async def close(self) -> None:
         """Close every channel."""
         for worker_id in sorted(self._clients):
-            self._close(self._clients.pop(worker_id))
+            self._close(self._clients.pop(worker_id), grace_s=None)
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _open(self, worker_id: str, address: str) -> None:
@@ -93,9 +95,9 @@ class WorkerClients:
             watch=asyncio.create_task(self._watch(worker_id, channel, pause_s=0.0)),
         )
 
-    def _close(self, client: _Client) -> None:
+    def _close(self, client: _Client, grace_s: float | None) -> None:
         client.watch.cancel()
-        task = asyncio.create_task(client.channel.close(grace=None))
+        task = asyncio.create_task(client.channel.close(grace_s))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

@@ -1,0 +1,183 @@
+"""A load balancer over real sockets with scripted workers and a scripted controller."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from diffserve.catalog import Catalog, load_catalog
+from diffserve.config import LoadBalancerSettings
+from diffserve.core import CascadePlan, Plan, WorkerInfo
+from diffserve.rpc import convert
+from diffserve.rpc.channel import open_channel
+from diffserve.rpc.server import Health
+from diffserve.rpc.v1 import (
+    common_pb2,
+    controller_pb2,
+    controller_pb2_grpc,
+    generation_pb2_grpc,
+    worker_pb2,
+    worker_pb2_grpc,
+)
+from services.loadbalancer.application import LoadBalancer
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
+    """Sleeps for each batch; a prompt's last word is the percentile of its light image."""
+
+    def __init__(self) -> None:
+        self.light_s = 0.02
+        self.heavy_s = 0.1
+        self.refuses = False
+        self.executed: list[tuple[str, tuple[str, ...]]] = []
+        self.parameters: list[common_pb2.GenerationParameters] = []
+        self.aborted: set[str] = set()
+
+    async def Execute(
+        self, request: worker_pb2.ExecuteRequest, context: Context
+    ) -> AsyncIterator[worker_pb2.ExecuteEvent]:
+        if self.refuses:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not resident")
+        self.executed.append((request.variant_id, tuple(q.query_id for q in request.queries)))
+        self.parameters += [query.parameters for query in request.queries]
+        yield worker_pb2.ExecuteEvent(started=worker_pb2.ExecutionStarted())
+        is_light = request.variant_id == "mock-light"
+        seconds = self.light_s if is_light else self.heavy_s
+        await asyncio.sleep(seconds)
+        yield worker_pb2.ExecuteEvent(released=worker_pb2.DeviceReleased(execution_s=seconds))
+        for query in request.queries:
+            yield worker_pb2.ExecuteEvent(result=self._result(query, is_light=is_light))
+
+    async def Abort(
+        self, request: worker_pb2.AbortRequest, context: Context
+    ) -> worker_pb2.AbortResponse:
+        self.aborted.update(request.query_ids)
+        return worker_pb2.AbortResponse(num_aborted=len(request.query_ids))
+
+    def _result(self, query: worker_pb2.BatchQuery, *, is_light: bool) -> worker_pb2.QueryResult:
+        prompt = query.parameters.prompt
+        if "fails" in prompt:
+            return worker_pb2.QueryResult(query_id=query.query_id, error="out of memory")
+        kind = b"light:" if is_light else b"heavy:"
+        result = worker_pb2.QueryResult(
+            query_id=query.query_id,
+            image=common_pb2.Image(data=kind + prompt.encode(), media_type="image/png"),
+        )
+        if is_light:
+            result.confidence = result.percentile = float(prompt.split()[-1])
+        return result
+
+
+class ScriptedController(controller_pb2_grpc.ControllerServicer):
+    """Sends the plans it is given."""
+
+    def __init__(self) -> None:
+        self.plans: asyncio.Queue[Plan] = asyncio.Queue()
+
+    async def WatchPlan(
+        self, request: controller_pb2.WatchPlanRequest, context: Context
+    ) -> AsyncIterator[controller_pb2.Plan]:
+        while True:
+            yield convert.plan_to_proto(await self.plans.get())
+
+
+@dataclass
+class Cluster:
+    """Handles of a running cluster."""
+
+    stub: generation_pb2_grpc.ImageGenerationAsyncStub
+    application: LoadBalancer
+    controller: ScriptedController
+    catalog: Catalog
+    workers: dict[str, ScriptedWorker] = field(default_factory=dict)
+    servers: dict[str, grpc.aio.Server] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    async def start_worker(self, worker_id: str, address: str = "127.0.0.1:0") -> None:
+        server = grpc.aio.server()
+        worker = self.workers.setdefault(worker_id, ScriptedWorker())
+        worker_pb2_grpc.add_WorkerServicer_to_server(worker, server)
+        servicer = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+        port = server.add_insecure_port(address)
+        await server.start()
+        self.servers[worker_id] = server
+        self.addresses[worker_id] = f"127.0.0.1:{port}"
+
+    async def kill_worker(self, worker_id: str) -> None:
+        await self.servers.pop(worker_id).stop(0)
+
+    async def plan(
+        self, placement: dict[str, str], *, fraction: float = 0.5, plan_id: int = 1
+    ) -> None:
+        """Send a plan and wait until the load balancer follows it."""
+        infos = {
+            worker_id: WorkerInfo(
+                worker_id=worker_id,
+                address=self.addresses[worker_id],
+                device="cpu",
+                resident=("mock-light", "mock-heavy"),
+            )
+            for worker_id in placement
+        }
+        share = CascadePlan(
+            cascade_id="mock",
+            demand_qps=1.0,
+            deferral_fraction=fraction,
+            confidence_threshold=fraction,
+            expected_quality=0.9,
+        )
+        plan = Plan(
+            plan_id=plan_id,
+            placement=placement,
+            batch_size_max={"mock-light": 4, "mock-heavy": 2},
+            cascades={"mock": share},
+            workers=infos,
+        )
+        self.controller.plans.put_nowait(plan)
+        while self.application.balancer.plan_id != plan_id:
+            await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def running_cluster(num_workers: int = 2, **options: Any) -> AsyncIterator[Cluster]:
+    """Start a load balancer with ``w1`` light and the others heavy."""
+    catalog = load_catalog("mock")
+    controller = ScriptedController()
+    controller_server = grpc.aio.server()
+    controller_pb2_grpc.add_ControllerServicer_to_server(controller, controller_server)
+    controller_port = controller_server.add_insecure_port("127.0.0.1:0")
+    await controller_server.start()
+    settings = LoadBalancerSettings(controller_address=f"127.0.0.1:{controller_port}", **options)
+    application = LoadBalancer(settings, catalog)
+    server = grpc.aio.server()
+    generation_pb2_grpc.add_ImageGenerationServicer_to_server(application.servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    starting = asyncio.create_task(application.start(Health([]), port))
+    channel = open_channel(f"127.0.0.1:{port}")
+    stub = generation_pb2_grpc.ImageGenerationStub(channel)
+    cluster = Cluster(stub, application, controller, catalog)
+    try:
+        for index in range(1, num_workers + 1):
+            await cluster.start_worker(f"w{index}")
+        placement = {w: "mock-light" if w == "w1" else "mock-heavy" for w in cluster.workers}
+        await cluster.plan(placement)
+        await asyncio.wait_for(starting, 5)
+        yield cluster
+    finally:
+        await channel.close()
+        await server.stop(0)
+        await application.stop()
+        for worker_server in cluster.servers.values():
+            await worker_server.stop(0)
+        await controller_server.stop(0)
