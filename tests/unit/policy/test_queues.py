@@ -1,0 +1,42 @@
+"""The deadline queue against a plain sorted list."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffserve.policy.queues import DeadlineQueue
+from tests.unit.policy.harness import make_query
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=40))
+def test_order_is_deadline_then_entry_whatever_is_removed(steps: list[tuple[int, bool]]) -> None:
+    queue = DeadlineQueue()
+    expected: list[tuple[int, int, str]] = []
+    for index, (slo_s, removes) in enumerate(steps):
+        if removes and expected:
+            victim = expected.pop(len(expected) // 2)
+            assert queue.remove(victim[2])
+            assert not queue.remove(victim[2])
+        query = make_query(f"q{index}", slo_s=slo_s)
+        position = queue.push(query, now_s=float(index))
+        expected.append((slo_s, index, query.query_id))
+        expected.sort()
+        assert expected[position][2] == query.query_id
+        assert [waiting.query_id for waiting in queue] == [name for _, _, name in expected]
+        assert len(queue) == len(expected)
+
+
+def test_num_ahead_counts_equal_deadlines_as_ahead() -> None:
+    queue = DeadlineQueue()
+    for index, slo_s in enumerate([1.0, 2.0, 2.0, 3.0]):
+        queue.push(make_query(f"q{index}", slo_s=slo_s), now_s=0.0)
+    assert queue.num_ahead(2.0) == 3
+
+
+def test_oldest_age_is_that_of_the_first_to_enter() -> None:
+    queue = DeadlineQueue()
+    assert queue.oldest_age_s(5.0) == 0.0
+    queue.push(make_query("late", slo_s=9.0), now_s=1.0)
+    queue.push(make_query("early", slo_s=1.0), now_s=3.0)
+    assert queue.oldest_age_s(5.0) == 4.0
