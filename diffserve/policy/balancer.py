@@ -96,7 +96,7 @@ class Balancer:
         """
         self._cascades = cascades
         self._parameters = parameters
-        self._fleet = Fleet(profiles)
+        self._fleet = Fleet(profiles, (cascade.light for cascade in cascades.values()))
         self._queries: dict[str, Progress] = {}
         self._batches: dict[int, Batch] = {}
         self._wakeups: list[tuple[float, int, str]] = []

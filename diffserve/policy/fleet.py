@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from diffserve.core import Batch, Plan
 from diffserve.policy.pool import Pool, Worker
@@ -13,8 +14,16 @@ from diffserve.profiles.online import LatencyEstimator
 class Fleet:
     """Follows the plan's placement and the reachability of workers."""
 
-    def __init__(self, profiles: Mapping[str, LatencyProfile]) -> None:
-        """Make an empty pool for every variant, with its starting latency profile."""
+    def __init__(
+        self, profiles: Mapping[str, LatencyProfile], essential: Iterable[str] = ()
+    ) -> None:
+        """Make an empty pool for every variant.
+
+        Args:
+            profiles: Starting latency profile by ``variant_id``.
+            essential: Variants that every query needs: the light ones.
+        """
+        self._essential = tuple(sorted(set(essential)))
         self._pools = {
             variant_id: Pool(variant_id, LatencyEstimator(profile), profile.batch_size_max)
             for variant_id, profile in sorted(profiles.items())
@@ -63,7 +72,7 @@ class Fleet:
         worker = self._workers[batch.worker_id]
         if worker.running is None or worker.running.batch_id != batch.batch_id:
             return None
-        if not worker.is_ready:
+        if not worker.variant_id:
             worker.running = None
             return None
         pool = self._pools[worker.variant_id]
@@ -71,26 +80,43 @@ class Fleet:
         return pool
 
     def _place(self) -> None:
-        placement = self._plan.placement if self._plan else {}
-        for worker_id in sorted({*self._workers, *placement}):
+        serving = self._stand_in(self._ready())
+        for worker_id in sorted({*self._workers, *serving}):
             worker = self._workers.setdefault(worker_id, Worker(worker_id))
-            variant_id = placement.get(worker_id, "")
-            is_ready = self._is_ready(worker_id, variant_id)
-            if (variant_id, is_ready) == (worker.variant_id, worker.is_ready):
+            variant_id = serving.get(worker_id, "")
+            if variant_id == worker.variant_id:
                 continue
-            if worker.is_ready:
+            if worker.variant_id:
                 self._pools[worker.variant_id].leave(worker)
-            worker.variant_id, worker.is_ready = variant_id, is_ready
-            if is_ready:
+            worker.variant_id = variant_id
+            if variant_id:
                 self._pools[variant_id].join(worker)
 
-    def _is_ready(self, worker_id: str, variant_id: str) -> bool:
-        """Return whether a worker is reachable, takes work, and holds its variant."""
-        info = self._plan.workers.get(worker_id) if self._plan else None
-        return (
-            info is not None
-            and not info.is_draining
+    def _ready(self) -> dict[str, str]:
+        """Return worker -> placed variant, for those that can run it now."""
+        if self._plan is None:
+            return {}
+        return {
+            worker_id: variant_id
+            for worker_id, variant_id in sorted(self._plan.placement.items())
+            if variant_id in self._pools
+            and variant_id in self._plan.workers[worker_id].resident
+            and not self._plan.workers[worker_id].is_draining
             and worker_id not in self._unreachable
-            and variant_id in info.resident
-            and variant_id in self._pools
-        )
+        }
+
+    def _stand_in(self, serving: dict[str, str]) -> dict[str, str]:
+        """Give an essential variant without a worker one that holds it, from the largest pool.
+
+        Between the loss of the last light worker and the next plan every query would wait, while
+        heavy workers that could draw light images run on.
+        """
+        for needed in self._essential:
+            if self._plan is None or needed in serving.values():
+                continue
+            size = Counter(serving.values())
+            holders = [w for w in serving if needed in self._plan.workers[w].resident]
+            spare = [w for w in holders if serving[w] not in self._essential]
+            if spare:
+                serving[max(spare, key=lambda w: (size[serving[w]], w))] = needed
+        return serving

@@ -18,15 +18,14 @@ class Worker:
 
     Attributes:
         worker_id: Its name.
-        variant_id: What the plan wants it to run; empty when not placed.
-        is_ready: Reachable, not draining, and holding its variant.
+        variant_id: What it serves now; empty when it is not placed, not reachable, draining, or
+            does not hold its variant yet.
         running: Batch on its device, if any.
         free_at_s: When that batch is expected to leave the device.
     """
 
     worker_id: str
     variant_id: str = ""
-    is_ready: bool = False
     running: Batch | None = None
     free_at_s: float = 0.0
 

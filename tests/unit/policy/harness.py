@@ -14,9 +14,7 @@ from diffserve.profiles.latency import LatencyProfile
 
 LIGHT = LatencyProfile({1: 0.1, 2: 0.15, 4: 0.25})
 HEAVY = LatencyProfile({1: 1.0, 2: 1.6})
-CASCADE = Cascade(
-    cascade_id="c", light="light", heavy="heavy", discriminator="d", slo_s=5.0
-)
+CASCADE = Cascade(cascade_id="c", light="light", heavy="heavy", discriminator="d", slo_s=5.0)
 
 
 def plan(

@@ -125,6 +125,15 @@ def test_query_waits_for_a_worker_to_come_back() -> None:
     assert harness.outcome("a") is Outcome.LIGHT
 
 
+def test_heavy_worker_draws_light_images_when_the_last_light_worker_is_lost() -> None:
+    harness = started(TWO)
+    harness.at(0.0, lambda: harness.kill("w1"))
+    harness.submit(make_query("a", arrival_s=0.1))
+    harness.run()
+    assert harness.outcome("a") is Outcome.LIGHT
+    assert harness.launches[0].batch.worker_id == "w2"
+
+
 def test_without_workers_the_deadline_ends_the_wait() -> None:
     harness = started({"w1": "light"})
     harness.at(0.0, lambda: harness.kill("w1"))
@@ -200,7 +209,7 @@ def test_heavy_serves_the_worst_image_first() -> None:
     harness.balancer.pool("heavy").batch_size_max = 1
     for query_id in ranks:
         harness.submit(make_query(query_id))
-    harness.at(0.0, lambda: [])
+    harness.at(0.0, list)
     harness.run()
     heavy = [
         launch.batch.query_ids for launch in harness.launches if launch.batch.variant_id == "heavy"
@@ -214,9 +223,7 @@ def test_older_plan_is_ignored_and_a_switch_waits_for_the_running_batch() -> Non
     assert harness.balancer.plan_id == 5
     harness.submit(make_query("a"))
     both = {"w1": "heavy", "w2": "light"}
-    harness.at(
-        0.05, lambda: harness.balancer.apply_plan(plan(both, plan_id=6, fraction=0.0), 0.05)
-    )
+    harness.at(0.05, lambda: harness.balancer.apply_plan(plan(both, plan_id=6, fraction=0.0), 0.05))
     harness.submit(make_query("b", arrival_s=0.06))
     harness.run()
     assert {harness.outcome(q) for q in ("a", "b")} == {Outcome.LIGHT}
