@@ -200,7 +200,7 @@ class Plan:
         batch_size_max: ``variant_id`` -> largest batch to form.
         cascades: ``cascade_id`` -> its share of the plan.
         workers: ``worker_id`` -> address and state, for every placed worker.
-        solver: ``gurobi``, ``cbc`` or ``fallback``.
+        solver: ``gurobi``, ``cbc``, ``enumeration`` or ``fallback``.
         status: ``optimal``, ``time_limit``, ``infeasible`` or ``error``.
         solve_s: Wall time of the solve.
         reason: One sentence for people: why this plan.

@@ -1,0 +1,54 @@
+"""Why a plan is what it is, in one sentence for people."""
+
+from __future__ import annotations
+
+from diffserve.planning.allocation import light_workers_needed
+from diffserve.planning.problem import CascadeProblem, SolveResult, SolveStatus
+
+
+def explain(problem: CascadeProblem, result: SolveResult, *, is_kept: bool = False) -> str:
+    """Return the sentence, with the numbers that decided. Pure.
+
+    Args:
+        problem: What was asked.
+        result: What was answered.
+        is_kept: Another placement would gain too little to switch workers for.
+    """
+    if problem.num_workers == 0:
+        return "no worker is alive"
+    if result.status is SolveStatus.INFEASIBLE:
+        return _explain_fallback(problem, result)
+    allocation = result.allocation
+    text = (
+        f"demand {problem.demand_qps:.1f} qps needs "
+        f"{light_workers_needed(problem, allocation.light_batch_size)} of "
+        f"{problem.num_workers} workers light; "
+    )
+    if allocation.deferral_fraction == 0.0:
+        text += "nothing is deferred"
+    else:
+        text += (
+            f"{allocation.heavy_workers} heavy hold {_heavy_capacity_qps(problem, result):.1f} qps "
+            f"=> {allocation.deferral_fraction:.0%} deferred".replace("%", " %")
+        )
+    return text + (", placement kept" if is_kept else "")
+
+
+def _explain_fallback(problem: CascadeProblem, result: SolveResult) -> str:
+    workers, batch_size = problem.num_workers, result.allocation.light_batch_size
+    capacity_qps = problem.utilisation_max * workers * problem.light.throughput_qps(batch_size)
+    if problem.demand_qps > capacity_qps:
+        return (
+            f"demand {problem.demand_qps:.1f} qps exceeds the {capacity_qps:.1f} qps that "
+            f"{workers} worker{'s' * (workers > 1)} can serve light; nothing is deferred"
+        )
+    return (
+        f"no batch sizes fit the SLO of {problem.slo_s:g} s with waits of "
+        f"{problem.light_wait_s + problem.heavy_wait_s:.1f} s; nothing is deferred"
+    )
+
+
+def _heavy_capacity_qps(problem: CascadeProblem, result: SolveResult) -> float:
+    allocation = result.allocation
+    per_worker_qps = problem.heavy.throughput_qps(allocation.heavy_batch_size)
+    return problem.utilisation_max * allocation.heavy_workers * per_worker_qps

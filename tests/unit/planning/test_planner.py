@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffserve.core import Cascade, Plan, WorkerInfo
+from diffserve.errors import BackendError, ConfigError
+from diffserve.planning import solver as solver_module
+from diffserve.planning.bruteforce import EnumerationSolver
+from diffserve.planning.observation import CascadeObservation, FleetObservation, QueueState
+from diffserve.planning.planner import PlannerParameters, make_plan
+from diffserve.planning.problem import Objective
+from diffserve.planning.program import MixedIntegerProgram, ProgramSolution
+from diffserve.planning.waits import WaitModel
+from diffserve.policy.placement import count_switches
+from tests.paper.cascades import paper_cascade
+
+CASCADE = Cascade(
+    cascade_id="main", light="light", heavy="heavy", discriminator="real-fake", slo_s=5.0
+)
+SOLVER = EnumerationSolver()
+DEFAULTS = PlannerParameters()
+
+
+def observed(demand_qps: float, cascade: Cascade = CASCADE) -> CascadeObservation:
+    profiles = {k: v for k, v in paper_cascade("cascade_1").items() if k != "slo_s"}
+    return CascadeObservation(cascade=cascade, demand_qps=demand_qps, **profiles)
+
+
+def workers(num_workers: int) -> tuple[WorkerInfo, ...]:
+    return tuple(
+        WorkerInfo(worker_id=f"w{i:02}", address=f"host:{i}", device="cuda:0")
+        for i in range(num_workers)
+    )
+
+
+def fleet(num_workers: int, demand_qps: float, **queues: QueueState) -> FleetObservation:
+    return FleetObservation(
+        workers=workers(num_workers), cascades={"main": observed(demand_qps)}, queues=queues
+    )
+
+
+def plan(
+    observation: FleetObservation,
+    previous: Plan | None = None,
+    solver: Any = SOLVER,
+    **parameters: Any,
+) -> Plan:
+    plan_id = previous.plan_id + 1 if previous else 1
+    return make_plan(
+        observation, previous, PlannerParameters(**parameters), solver, plan_id=plan_id
+    )
+
+
+def test_plan_names_everything_that_services_need():
+    made = plan(fleet(16, 16.0))
+    share = made.cascades["main"]
+    assert made.plan_id == 1
+    assert (made.solver, made.status, made.solve_s) == ("enumeration", "optimal", 0.0)
+    assert sorted(made.placement) == [w.worker_id for w in workers(16)]
+    assert made.workers["w03"].address == "host:3"
+    assert len(made.workers_on("light")) + len(made.workers_on("heavy")) == 16
+    assert set(made.batch_size_max) == {"light", "heavy"}
+    assert share.demand_qps == 16.0
+    assert share.deferral_fraction == pytest.approx(0.602)
+    assert share.confidence_threshold == pytest.approx(0.215)
+    assert share.expected_quality == pytest.approx(-16.79, abs=0.01)
+    assert made.reason.startswith("demand 16.0 qps needs ")
+    assert made.reason.endswith("=> 60 % deferred")
+
+
+def test_demand_decides_how_much_is_deferred():
+    fractions = [plan(fleet(16, d)).cascades["main"].deferral_fraction for d in (8, 28, 36, 250)]
+    assert fractions == sorted(fractions, reverse=True)
+    assert fractions[0] > 0.6 and fractions[-1] == 0.0
+
+
+def test_headroom_is_planned_and_shown():
+    made = plan(fleet(16, 10.0), headroom=1.2)
+    assert made.cascades["main"].demand_qps == pytest.approx(12.0)
+
+
+@pytest.mark.parametrize("demand_qps", [0.0, 1e-9, 5.0, 1e6])
+@pytest.mark.parametrize("objective", list(Objective))
+def test_every_small_fleet_has_a_plan(demand_qps, objective):
+    for num_workers in (0, 1, 2, 3):
+        made = plan(fleet(num_workers, demand_qps), objective=objective)
+        assert len(made.placement) == num_workers
+        if num_workers == 1:
+            assert made.placement == {"w00": "light"}
+        if num_workers >= 2 and demand_qps < 6.0:
+            assert made.workers_on("light") and made.workers_on("heavy")
+
+
+def test_no_worker_and_overload_are_explained():
+    assert plan(fleet(0, 4.0)).reason == "no worker is alive"
+    overload = plan(fleet(4, 500.0))
+    assert (overload.solver, overload.status) == ("fallback", "infeasible")
+    assert overload.workers_on("heavy") == ()
+    assert "exceeds the 74.8 qps that 4 workers can serve light" in overload.reason
+
+
+def test_no_cascade_is_a_plan_too():
+    made = plan(FleetObservation(workers=workers(2), cascades={}))
+    assert (made.placement, made.reason) == ({}, "no cascade is configured")
+
+
+def test_draining_workers_get_nothing():
+    observation = fleet(4, 4.0)
+    draining = replace(observation.workers[1], is_draining=True)
+    others = tuple(w for w in observation.workers if w.worker_id != "w01")
+    made = plan(replace(observation, workers=(draining, *others)))
+    assert sorted(made.placement) == ["w00", "w02", "w03"]
+    assert "w01" not in made.workers
+
+
+def test_lost_worker_moves_as_few_others_as_possible():
+    first = plan(fleet(16, 16.0))
+    lost = first.workers_on("heavy")[0]
+    observation = fleet(16, 16.0)
+    alive = tuple(w for w in observation.workers if w.worker_id != lost)
+    second = plan(replace(observation, workers=alive), first)
+    assert second.plan_id == 2
+    assert lost not in second.placement
+    assert count_switches(first.placement, second.placement) == 0
+
+
+def test_placement_is_kept_while_a_better_one_gains_too_little():
+    first = plan(fleet(16, 45.0))
+    drifted = fleet(16, 32.0)
+    kept, fresh = plan(drifted, first, gain_min=1.0), plan(drifted)
+    assert (len(first.workers_on("light")), len(fresh.workers_on("light"))) == (4, 2)
+    assert kept.placement == first.placement
+    assert kept.reason.endswith(", placement kept")
+    # The share deferred costs nothing to change, so it follows the demand all the same.
+    assert kept.cascades["main"].deferral_fraction > first.cascades["main"].deferral_fraction
+    moved = plan(drifted, first, gain_min=0.0)
+    assert moved.cascades == fresh.cascades
+    assert count_switches(first.placement, moved.placement) == 2
+
+
+def test_placement_that_no_longer_carries_the_demand_is_changed():
+    first = plan(fleet(16, 4.0))
+    second = plan(fleet(16, 60.0), first, gain_min=1.0)
+    assert len(second.workers_on("light")) > len(first.workers_on("light"))
+    assert second.status == "optimal"
+
+
+def test_noise_does_not_make_workers_flap():
+    rng = random.Random(1)
+    current, switches = plan(fleet(16, 20.0)), 0
+    for _ in range(60):
+        following = plan(fleet(16, 20.0 * rng.uniform(0.9, 1.1)), current)
+        switches += count_switches(current.placement, following.placement)
+        current = following
+    assert switches <= 2
+
+
+def test_unchanged_observation_gives_an_unchanged_plan():
+    first = plan(fleet(16, 21.0))
+    second = plan(fleet(16, 21.0), first)
+    assert replace(second, plan_id=first.plan_id) == first
+
+
+def test_burst_in_the_light_queue_is_drained_first():
+    quiet = plan(fleet(16, 20.0))
+    burst = plan(fleet(16, 20.0, light=QueueState(length=200, oldest_age_s=8.0)), quiet)
+    assert burst.cascades["main"].demand_qps == pytest.approx(20.0 + 200 / 5.0)
+    assert burst.status == "optimal"
+    assert burst.cascades["main"].deferral_fraction < quiet.cascades["main"].deferral_fraction
+    after = plan(fleet(16, 20.0), burst)
+    assert after.cascades["main"].expected_quality == pytest.approx(-16.79, abs=0.06)
+
+
+def test_hopeless_heavy_queue_does_not_stop_the_heavy_stage():
+    """As published, a queue older than the SLO is infeasible for ever: nothing would drain it."""
+    stuck = QueueState(length=5000, oldest_age_s=900.0)
+    made = plan(fleet(16, 16.0, heavy=stuck))
+    assert made.status == "optimal"
+    assert made.workers_on("heavy")
+    assert made.cascades["main"].deferral_fraction > 0.3
+
+
+def test_published_settings_are_available():
+    made = plan(
+        fleet(16, 8.0, heavy=QueueState(length=4)),
+        objective=Objective.THRESHOLD,
+        utilisation_max=1.0,
+        deferral_cap_at_best=False,
+        wait_model=WaitModel.LITTLE,
+        drains_backlog=False,
+    )
+    assert made.cascades["main"].confidence_threshold == 1.0
+    assert made.cascades["main"].deferral_fraction == 1.0
+
+
+def test_threshold_objective_is_capped_at_the_best_quality():
+    made = plan(fleet(16, 8.0), objective=Objective.THRESHOLD)
+    assert made.cascades["main"].deferral_fraction == pytest.approx(0.596)
+
+
+def two_cascades(num_workers: int, *, shares_heavy: bool = False) -> FleetObservation:
+    other = Cascade(
+        cascade_id="other",
+        light="light-2",
+        heavy="heavy" if shares_heavy else "heavy-2",
+        discriminator="real-fake",
+        slo_s=5.0,
+    )
+    return FleetObservation(
+        workers=workers(num_workers),
+        cascades={"other": observed(4.0, other), "main": observed(12.0)},
+    )
+
+
+def test_cascades_share_the_fleet_by_light_work():
+    made = plan(two_cascades(16))
+    sizes = {v: len(made.workers_on(v)) for v in ("light", "heavy", "light-2", "heavy-2")}
+    assert sizes["light"] + sizes["heavy"] == 12
+    assert sizes["light-2"] + sizes["heavy-2"] == 4
+    assert set(made.cascades) == {"main", "other"}
+    assert made.reason.startswith("main: demand 12.0 qps")
+    assert "; other: demand 4.0 qps" in made.reason
+    again = plan(two_cascades(16), made)
+    assert again.placement == made.placement
+
+
+def test_shared_variant_adds_workers_and_takes_the_smaller_batch():
+    made = plan(two_cascades(16, shares_heavy=True))
+    assert set(made.placement.values()) == {"light", "light-2", "heavy"}
+    assert len(made.placement) == 16
+
+
+def test_worst_solve_is_named(monkeypatch):
+    class Broken:
+        name = "broken"
+
+        def solve(
+            self, program: MixedIntegerProgram, time_limit_s: float | None = None
+        ) -> ProgramSolution:
+            raise BackendError("broken")
+
+    monkeypatch.setattr(solver_module, "open_cbc", lambda: None)
+    made = plan(fleet(16, 16.0), solver=Broken())
+    assert (made.solver, made.status) == ("enumeration", "error")
+    assert made.placement == plan(fleet(16, 16.0)).placement
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"utilisation_max": 0.0},
+        {"utilisation_max": 1.1},
+        {"headroom": 0.9},
+        {"wait_share_max": 1.0},
+        {"gain_min": -0.1},
+    ],
+)
+def test_bad_parameters_are_refused(setting):
+    with pytest.raises(ConfigError, match=f"planner {next(iter(setting))}"):
+        PlannerParameters(**setting)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    num_workers=st.integers(0, 20),
+    demands=st.lists(st.floats(0.0, 300.0), min_size=1, max_size=4),
+    length=st.integers(0, 1000),
+    age_s=st.floats(0.0, 100.0),
+    objective=st.sampled_from(list(Objective)),
+)
+def test_any_observation_has_a_complete_plan(num_workers, demands, length, age_s, objective):
+    queue, current = QueueState(length=length, oldest_age_s=age_s), None
+    for demand_qps in demands:
+        current = plan(
+            fleet(num_workers, demand_qps, light=queue, heavy=queue), current, objective=objective
+        )
+        assert len(current.placement) == num_workers
+        assert all(size >= 1 for size in current.batch_size_max.values())
+        assert 0.0 <= current.cascades["main"].deferral_fraction <= 1.0
+        if num_workers:
+            assert current.workers_on("light")
+        if current.cascades["main"].deferral_fraction > 0.0:
+            assert current.workers_on("heavy")

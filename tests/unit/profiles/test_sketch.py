@@ -1,0 +1,72 @@
+"""The sketch ranks confidences and turns shares into thresholds."""
+
+from __future__ import annotations
+
+import pytest
+
+from diffserve.profiles.curves import DeferralProfile
+from diffserve.profiles.sketch import QuantileSketch, representative_scores
+
+
+def test_percentile_is_the_share_below_with_ties_counted_half() -> None:
+    sketch = QuantileSketch(8, [0.1, 0.2, 0.2, 0.9])
+    assert sketch.percentile(0.05) == 0.0
+    assert sketch.percentile(0.2) == 0.5
+    assert sketch.percentile(0.5) == 0.75
+    assert sketch.percentile(1.0) == 1.0
+
+
+def test_threshold_defers_the_share_asked_for() -> None:
+    sketch = QuantileSketch(100, [n / 100 for n in range(100)])
+    for fraction in (0.0, 0.13, 0.5, 0.99):
+        below = sum(score < sketch.threshold(fraction) for score in sketch.scores())
+        assert below == round(100 * fraction)
+    assert sketch.threshold(1.0) == 1.0
+
+
+def test_the_oldest_score_leaves_first() -> None:
+    sketch = QuantileSketch(3, [0.9, 0.1, 0.2, 0.3])
+    assert sketch.scores() == (0.1, 0.2, 0.3)
+    assert len(sketch) == 3
+    assert sketch.percentile(0.5) == 1.0
+
+
+def test_an_empty_sketch_knows_nothing() -> None:
+    sketch = QuantileSketch(4)
+    assert sketch.percentile(0.7) == 0.5
+    assert sketch.threshold(0.5) == 0.0
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])
+def test_scores_outside_the_unit_interval_are_refused(score: float) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        QuantileSketch(4).add(score)
+
+
+def test_a_sketch_holds_something() -> None:
+    with pytest.raises(ValueError, match="capacity"):
+        QuantileSketch(0)
+
+
+SKEWED = DeferralProfile((0.0, 0.2, 0.5, 0.6, 0.9), (0.0, 0.5, 0.5, 0.8, 0.95))
+
+
+def test_representative_scores_repeat_the_profile() -> None:
+    sketch = QuantileSketch(1000, representative_scores(SKEWED, 1000))
+    for threshold, fraction in zip(SKEWED.thresholds, SKEWED.fractions, strict=True):
+        below = sum(score < threshold for score in sketch.scores()) / 1000
+        assert below == pytest.approx(fraction, abs=0.002)
+    assert all(0.0 <= score <= 1.0 for score in sketch.scores())
+
+
+def test_every_stretch_of_them_has_the_same_shape() -> None:
+    scores = representative_scores(SKEWED, 512)
+    for start in range(0, 512, 128):
+        stretch = scores[start : start + 128]
+        below = sum(score < 0.55 for score in stretch) / 128
+        assert below == pytest.approx(SKEWED.fraction_at(0.55), abs=0.05)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 64])
+def test_any_number_of_them_can_be_had(count: int) -> None:
+    assert len(representative_scores(SKEWED, count)) == count
