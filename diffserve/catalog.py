@@ -31,7 +31,7 @@ class Discriminator:
     Attributes:
         discriminator_id: Name used by cascades.
         scorer: Import path ``module:Class`` with ``from_pretrained(dir)`` and
-            ``score(images, prompts)``; ``mock`` scores by a hash of prompt and seed.
+            ``score(images, prompts)``; ``mock`` scores by a hash of prompt and image.
         source: Directory of the weights; empty for ``mock``.
     """
 

@@ -86,7 +86,9 @@ class WorkerSettings(SharedSettings):
     port: int = Field(50061, ge=0, le=65535, description="port of Worker")
     worker_id: str = Field("", description="stable name of the slot; empty: worker-<port>")
     advertise_address: str = Field(
-        "", description="host:port others use to reach it; empty: <host>:<port>"
+        "",
+        description="host:port others use to reach it; empty: <host>:<port>, and the host name "
+        "where host is every interface",
     )
     discriminator_address: str = Field(
         "127.0.0.1:50071", description="host:port of the discriminator"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import bisect
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from diffserve.profiles.curves import DeferralProfile
 
 
 class QuantileSketch:
@@ -57,3 +59,25 @@ class QuantileSketch:
     def scores(self) -> tuple[float, ...]:
         """Return the window, oldest first."""
         return tuple(self._recent)
+
+
+def representative_scores(profile: DeferralProfile, count: int) -> tuple[float, ...]:
+    """Return ``count`` scores distributed as a deferral profile says, for a sketch without data.
+
+    They come in an order of which every stretch is spread over the whole range: as real scores
+    push the oldest out of the window, what is left of the profile keeps its shape.
+    """
+    points = [(0.0, 0.0), *zip(profile.fractions, profile.thresholds, strict=True), (1.0, 1.0)]
+    stride = round(count * (math.sqrt(5.0) - 1.0) / 2.0)
+    while math.gcd(stride, count) != 1:
+        stride += 1
+    return tuple(
+        _score_at((index * stride % count + 0.5) / count, points) for index in range(count)
+    )
+
+
+def _score_at(fraction: float, points: Sequence[tuple[float, float]]) -> float:
+    """Return the score below which ``fraction`` lies, linear between (fraction, score) points."""
+    right = bisect.bisect_left(points, (fraction, 0.0))
+    (low, start), (high, end) = points[right - 1], points[right]
+    return start + (end - start) * (fraction - low) / (high - low)

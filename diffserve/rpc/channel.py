@@ -28,7 +28,9 @@ def reconnecting_options() -> list[tuple[str, int]]:
     """Return options for channels inside a deployment: a restarted peer is found within 1 s."""
     return [
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        # Despite its name, the time one attempt may take: on a busy host the handshake alone can
+        # need more than 100 ms. A refused connection is retried by the two backoffs all the same.
+        ("grpc.min_reconnect_backoff_ms", 2_000),
         ("grpc.max_reconnect_backoff_ms", 1_000),
     ]
 

@@ -1,0 +1,1 @@
+"""The discriminator service: scores light images and knows where a confidence ranks."""

@@ -1,0 +1,1 @@
+"""The worker: owns one device, keeps variants resident and executes batches on it."""

@@ -1,0 +1,56 @@
+"""The life of a discriminator service: load, warm up, remember, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from diffserve.catalog import Catalog
+from diffserve.config import DiscriminatorSettings
+from diffserve.rpc.server import Health
+from diffserve.telemetry.store import TelemetryStore
+from services.discriminator.persistence import SketchKeeper
+from services.discriminator.scoring import Scoring
+from services.discriminator.servicer import DiscriminatorServicer
+
+
+class DiscriminatorApplication:
+    """Builds the parts and runs them; see ``diffserve.rpc.server.Application``."""
+
+    def __init__(self, settings: DiscriminatorSettings, catalog: Catalog) -> None:
+        self.scoring = Scoring(catalog, settings.sketch_size)
+        self.servicer = DiscriminatorServicer(self.scoring)
+        self._settings = settings
+        self._store = TelemetryStore(settings.redis_url) if settings.redis_url else None
+        self._keeper = (
+            SketchKeeper(self._store, self.scoring.sketches, settings.sketch_size)
+            if self._store
+            else None
+        )
+        self._saving: asyncio.Task[None] | None = None
+
+    async def start(self, health: Health, port: int) -> None:
+        """Load and warm up every discriminator of the catalog.
+
+        Raises:
+            ConfigError: one cannot be loaded.
+        """
+        await self.scoring.start(self._settings.device, self._settings.num_threads)
+        if self._keeper is not None:
+            await self._keeper.restore()
+            self._saving = asyncio.create_task(self._keeper.run())
+        self.servicer.unavailable = ""
+
+    async def drain(self) -> None:
+        """Refuse new work; finish what waits."""
+        self.servicer.unavailable = "draining"
+        await self.scoring.wait_until_idle()
+
+    async def stop(self) -> None:
+        """Save the sketches a last time and release everything."""
+        if self._saving is not None:
+            self._saving.cancel()
+        if self._keeper is not None:
+            await self._keeper.save()
+        if self._store is not None:
+            await self._store.close()
+        self.scoring.close()

@@ -1,0 +1,67 @@
+"""Scoring models: the mock, or any class with ``from_pretrained`` and ``score``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diffserve.catalog import Discriminator
+from diffserve.errors import ConfigError
+from services.discriminator.backends.base import Scorer
+from services.discriminator.backends.mock import MockScorer
+
+MOCK_SCORER = "mock"
+
+
+def load_scorers(
+    discriminators: Sequence[Discriminator], device: str, num_threads: int
+) -> dict[str, Scorer]:
+    """Return the scorer of each discriminator. Call it on the thread that will score.
+
+    Raises:
+        ConfigError: a class or its weights cannot be loaded; names the field.
+    """
+    if any(discriminator.scorer != MOCK_SCORER for discriminator in discriminators):
+        device = _prepare_torch(device, num_threads)
+    return {
+        discriminator.discriminator_id: _load(discriminator, device)
+        for discriminator in discriminators
+    }
+
+
+def _load(discriminator: Discriminator, device: str) -> Scorer:
+    if discriminator.scorer == MOCK_SCORER:
+        return MockScorer()
+    where = f"discriminator.{discriminator.discriminator_id}"
+    module_name, _, class_name = discriminator.scorer.partition(":")
+    try:
+        scorer_class: Any = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{where}.scorer: {discriminator.scorer!r}: {error}") from None
+    if not Path(discriminator.source).is_dir():
+        raise ConfigError(f"{where}.source: no directory {discriminator.source!r}")
+    try:
+        scorer: Scorer = scorer_class.from_pretrained(discriminator.source)
+        # A torch module moves in place; other scorers need no device.
+        if hasattr(scorer, "to"):
+            scorer.to(device)
+    except Exception as error:
+        text = " ".join(str(error).split())[:500]
+        raise ConfigError(f"{where}.source: {type(error).__name__}: {text}") from None
+    return scorer
+
+
+def _prepare_torch(device: str, num_threads: int) -> str:
+    """Pin torch's threads on this thread and return the device to use."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        import torch
+    except ImportError:
+        raise ConfigError("catalog: its discriminators need torch") from None
+    torch.set_num_threads(num_threads)
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    return device

@@ -1,0 +1,150 @@
+"""Scores on one thread, and ranks every confidence among the recent ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffserve.catalog import Catalog
+from diffserve.errors import BackendError, OverloadedError
+from diffserve.profiles.sketch import QuantileSketch, representative_scores
+from services.discriminator.backends import load_scorers
+from services.discriminator.backends.base import Scorer
+
+NUM_WAITING_MAX = 64
+"""Requests waiting for the thread; beyond that the callers' budgets are gone anyway."""
+
+NUM_PROFILE_SCORES = 512
+"""Scores drawn from the deferral profile: enough for its shape, few enough to be outvoted soon."""
+
+WARM_UP_SIDE_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A confidence and the share of recent ones below it, each in [0, 1]."""
+
+    confidence: float
+    percentile: float
+
+
+def new_sketches(catalog: Catalog, capacity: int) -> dict[str, QuantileSketch]:
+    """Return a sketch per discriminator that repeats its cascade's deferral profile."""
+    sketches = {name: QuantileSketch(capacity) for name in catalog.discriminators}
+    for cascade_id, cascade in catalog.cascades.items():
+        sketch = sketches[cascade.discriminator]
+        if not len(sketch):
+            count = min(capacity, NUM_PROFILE_SCORES)
+            for score in representative_scores(catalog.deferral[cascade_id], count):
+                sketch.add(score)
+    return sketches
+
+
+class Scoring:
+    """The scoring models and their sketches; sketches belong to the event loop."""
+
+    def __init__(self, catalog: Catalog, sketch_size: int) -> None:
+        self.sketches = new_sketches(catalog, sketch_size)
+        self._catalog = catalog
+        self._scorers: Mapping[str, Scorer] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
+        self._num_waiting = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def start(self, device: str, num_threads: int) -> None:
+        """Load every discriminator and score one blank image with each.
+
+        Raises:
+            ConfigError: one cannot be loaded.
+            BackendError: one does not score.
+        """
+        loop = asyncio.get_running_loop()
+        discriminators = tuple(self._catalog.discriminators.values())
+        self._scorers = await loop.run_in_executor(
+            self._thread, load_scorers, discriminators, device, num_threads
+        )
+        for name in self._scorers:
+            await self._confidences(name, self._blank(name), ["warm-up"])
+
+    async def score(
+        self,
+        name: str,
+        images: NDArray[np.uint8],
+        prompts: Sequence[str],
+        *,
+        exclude_from_sketch: bool = False,
+    ) -> list[Score]:
+        """Return one score per image; each is ranked before it joins the sketch.
+
+        Args:
+            name: A discriminator of the catalog.
+            images: (batch, height, width, 3).
+            prompts: One per image.
+            exclude_from_sketch: Leave the sketch as it is.
+
+        Raises:
+            OverloadedError: too many requests wait.
+            BackendError: the model failed.
+        """
+        confidences = await self._confidences(name, images, prompts)
+        sketch = self.sketches[name]
+        scores = [Score(value, sketch.percentile(value)) for value in confidences]
+        if not exclude_from_sketch:
+            for value in confidences:
+                sketch.add(value)
+        return scores
+
+    async def wait_until_idle(self) -> None:
+        """Return when no request waits for the thread."""
+        await self._idle.wait()
+
+    def close(self) -> None:
+        """Release the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _confidences(
+        self, name: str, images: NDArray[np.uint8], prompts: Sequence[str]
+    ) -> list[float]:
+        if self._num_waiting >= NUM_WAITING_MAX:
+            raise OverloadedError("too many waiting", predicted_wait_s=1.0, retry_after_s=1.0)
+        self._num_waiting += 1
+        self._idle.clear()
+        loop = asyncio.get_running_loop()
+        try:
+            # Cancelled with the call: a caller that gave up takes no time of the thread.
+            values = await loop.run_in_executor(
+                self._thread, _checked_scores, self._scorers[name], images, prompts
+            )
+        finally:
+            self._num_waiting -= 1
+            if not self._num_waiting:
+                self._idle.set()
+        return values
+
+    def _blank(self, name: str) -> NDArray[np.uint8]:
+        """Return an image of the size that this discriminator will see most."""
+        cascades = [c for c in self._catalog.cascades.values() if c.discriminator == name]
+        light = self._catalog.variants[cascades[0].light] if cascades else None
+        height, width = (light.height, light.width) if light else (64, 64)
+        shrink = min(1.0, WARM_UP_SIDE_MAX / max(height, width))
+        return np.zeros((1, round(height * shrink), round(width * shrink), 3), np.uint8)
+
+
+def _checked_scores(
+    scorer: Scorer, images: NDArray[np.uint8], prompts: Sequence[str]
+) -> list[float]:
+    """Score on the scorer's thread; every way of failing becomes one error."""
+    try:
+        confidences = np.asarray(scorer.score(images, list(prompts)), dtype=np.float64)
+    except Exception as error:
+        text = " ".join(str(error).split())[:300]
+        raise BackendError(f"scoring failed: {type(error).__name__}: {text}") from None
+    if confidences.shape != (len(prompts),) or not np.isfinite(confidences).all():
+        raise BackendError(f"scoring gave shape {confidences.shape} or values that are no numbers")
+    return [float(value) for value in confidences.clip(0.0, 1.0)]

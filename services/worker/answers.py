@@ -1,0 +1,140 @@
+"""From pixels to answers: encodes and scores a finished batch, off the device thread."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffserve.errors import BackendError
+from diffserve.rpc.v1 import common_pb2, discriminator_pb2, worker_pb2
+from services.worker import encoding
+from services.worker.backends.base import Pixels
+from services.worker.batch import Drawing
+from services.worker.runs import BatchRun
+from services.worker.scoring import ScoringClient
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    drawing: Drawing
+    pixels: NDArray[np.uint8]
+    small: NDArray[np.uint8]
+    unknown_words: tuple[str, ...]
+
+
+class Answers:
+    """Makes the results of released batches."""
+
+    def __init__(self, scoring: ScoringClient) -> None:
+        self._scoring = scoring
+        # Pillow and numpy release the interpreter lock in the work that counts.
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="encoder")
+
+    async def close(self) -> None:
+        """Release the threads and the connection."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        await self._scoring.close()
+
+    async def of(self, run: BatchRun) -> AsyncIterator[worker_pb2.QueryResult]:
+        """Yield one result per query of a batch that has left the device."""
+        released_s = time.monotonic()
+        pictures, errors = await self._pictures(run)
+        for query_id, error in errors.items():
+            if query_id not in run.aborted:
+                yield worker_pb2.QueryResult(query_id=query_id, error=error)
+        # Small copies were made first: encoding overlaps with the discriminator's work.
+        encoded = [self._submit(_encode, picture) for picture in pictures]
+        scores, scoring_error = await self._scores(run, pictures)
+        answered = set(errors)
+        for picture, encoding_done, score in zip(pictures, encoded, scores, strict=True):
+            image = await encoding_done
+            if picture.drawing.query_id in run.aborted:
+                continue
+            answered.add(picture.drawing.query_id)
+            yield worker_pb2.QueryResult(
+                query_id=picture.drawing.query_id,
+                image=image,
+                confidence=score.confidence if score else None,
+                percentile=score.percentile if score else None,
+                scoring_s=time.monotonic() - released_s,
+                scoring_error=scoring_error,
+                unknown_words=picture.unknown_words,
+            )
+        for drawing in run.spec.drawings:
+            if drawing.query_id not in answered:
+                yield worker_pb2.QueryResult(query_id=drawing.query_id, aborted=True)
+
+    async def _pictures(self, run: BatchRun) -> tuple[list[_Picture], dict[str, str]]:
+        """Round and shrink the images somebody waits for; return them and the errors by query."""
+        live = [
+            (index, drawing)
+            for index, drawing in enumerate(run.spec.drawings)
+            if drawing.query_id not in run.aborted
+        ]
+        execution = run.execution
+        if not execution.images:
+            error = execution.error or "the batch did not run"
+            return [], {drawing.query_id: error for _, drawing in live}
+        made = await asyncio.gather(
+            *(self._submit(_prepare, execution.images[index]) for index, _ in live),
+            return_exceptions=True,
+        )
+        pictures: list[_Picture] = []
+        errors: dict[str, str] = {}
+        for (index, drawing), result in zip(live, made, strict=True):
+            if isinstance(result, BaseException):
+                errors[drawing.query_id] = str(result)
+            else:
+                pictures.append(_Picture(drawing, *result, execution.unknown_words[index]))
+        return pictures, errors
+
+    async def _scores(
+        self, run: BatchRun, pictures: list[_Picture]
+    ) -> tuple[list[discriminator_pb2.ImageScore | None], str]:
+        """Return a score per picture, or none and the reason."""
+        unscored: list[discriminator_pb2.ImageScore | None] = [None] * len(pictures)
+        if not run.spec.discriminator or not pictures:
+            return unscored, ""
+        elapsed_s = time.monotonic() - run.accepted_s
+        budgets = [picture.drawing.budget_s - elapsed_s for picture in pictures]
+        try:
+            scores = await self._scoring.score(
+                run.spec.discriminator,
+                [picture.drawing.prompt for picture in pictures],
+                [picture.small for picture in pictures],
+                # A query that is late already must not deny its batch-mates their scores.
+                budget_s=min((budget for budget in budgets if budget > 0.0), default=0.0),
+            )
+        except BackendError as error:
+            return unscored, str(error)
+        return [*scores], ""
+
+    def _submit(self, work: Callable[[ItemT], ResultT], item: ItemT) -> asyncio.Future[ResultT]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, work, item)
+
+
+def _prepare(pixels: Pixels) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return an image in bytes, and its copy for the discriminator."""
+    rounded = encoding.to_bytes(pixels)
+    return rounded, encoding.shrink(rounded)
+
+
+def _encode(picture: _Picture) -> common_pb2.Image:
+    height, width, _ = picture.pixels.shape
+    media_type = picture.drawing.media_type
+    return common_pb2.Image(
+        data=encoding.encode(picture.pixels, media_type),
+        media_type=media_type,
+        width=width,
+        height=height,
+    )

@@ -1,0 +1,170 @@
+"""The life of a worker: preload, warm up, register, watch for hangs, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Coroutine
+from typing import Any
+
+from diffserve.catalog import Catalog
+from diffserve.config import WorkerSettings
+from diffserve.core import Variant
+from diffserve.errors import ConfigError, DiffServeError
+from diffserve.rpc.server import Health
+from services.worker.answers import Answers
+from services.worker.backends import Backends
+from services.worker.device import DeviceThread
+from services.worker.executor import Executor
+from services.worker.latencies import Latencies
+from services.worker.membership import Membership, Standing
+from services.worker.residency import Residency
+from services.worker.scoring import ScoringClient
+
+logger = logging.getLogger(__name__)
+
+WATCH_PERIOD_S = 0.25
+EVERYWHERE = frozenset({"0.0.0.0", "[::]", "::"})
+
+
+class WorkerApplication:
+    """Builds the parts of a worker and runs them; see ``diffserve.rpc.server.Application``."""
+
+    def __init__(self, settings: WorkerSettings, catalog: Catalog, num_threads: int) -> None:
+        """Put the parts together; nothing is loaded before ``start``.
+
+        Raises:
+            ConfigError: ``preload`` names an unknown variant.
+        """
+        self.catalog = catalog
+        self.backends = Backends(settings.device, num_threads, catalog.latency)
+        self._settings = settings
+        self._preload = _variants_to_preload(settings.preload, catalog)
+        self._device = DeviceThread()
+        residency = Residency(self.backends, settings.memory_bytes_max)
+        self.executor = Executor(residency, Latencies(catalog.latency), self._device)
+        scoring = ScoringClient(settings.discriminator_address, settings.score_timeout_s)
+        self.answers = Answers(scoring)
+        self.membership = Membership(
+            settings.controller_address, self.standing, self.executor.latencies, self._on_assigned
+        )
+        self.is_hung = False
+        self._port = settings.port
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def worker_id(self) -> str:
+        """Stable name of this worker's slot."""
+        return self._settings.worker_id or f"worker-{self._port}"
+
+    async def start(self, health: Health, port: int) -> None:
+        """Load and warm up what the settings ask for, then join the cluster.
+
+        Raises:
+            ConfigError: the device, or every variant to preload, does not work.
+        """
+        self._port = port
+        prepared = self._device.submit(
+            lambda: self.backends.prepare(self.catalog.variants.values())
+        )
+        await asyncio.wrap_future(prepared)
+        await self._load_at_start()
+        self._spawn(self.membership.run())
+        self._spawn(self._watch(health))
+
+    async def drain(self) -> None:
+        """Leave the cluster and finish accepted batches."""
+        self.executor.is_draining = True
+        # In this order, or the lease might be renewed after it was ended.
+        self._cancel_tasks()
+        await self.membership.leave()
+        await self.executor.drain()
+
+    async def stop(self) -> None:
+        """Release threads and connections."""
+        self._cancel_tasks()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.membership.close()
+        await self.answers.close()
+        self._device.close(timeout_s=1.0)
+
+    def standing(self) -> Standing:
+        """Return what the controller should know now."""
+        settings = self._settings
+        # Listening on every interface says nothing about how to be reached; the host name does.
+        host = socket.gethostname() if settings.host in EVERYWHERE else settings.host
+        return Standing(
+            worker_id=self.worker_id,
+            address=settings.advertise_address or f"{host}:{self._port}",
+            device=self.backends.device,
+            resident=self.executor.residency.resident,
+            is_draining=self.executor.is_draining or self.is_hung,
+        )
+
+    async def _load_at_start(self) -> None:
+        first_error: ConfigError | None = None
+        for variant in self._preload:
+            try:
+                if self._settings.preload == "all" and not self.executor.residency.fits(variant):
+                    logger.info("%s is left for later: memory is full", variant.variant_id)
+                    continue
+                await self.executor.make_ready(variant)
+            except ConfigError as error:
+                # One broken entry of a catalog should not keep the others from being served.
+                if self._settings.preload != "all":
+                    raise
+                logger.error("%s", error)
+                first_error = first_error or error
+        if first_error is not None and not self.executor.residency.resident:
+            raise first_error
+
+    def _on_assigned(self, variant_id: str, plan_id: int) -> None:
+        """Follow the plan that a registration tells about, as after a restart of this worker."""
+        is_news = (variant_id, plan_id) != (self.executor.assigned, self.executor.plan_id)
+        variant = self.catalog.variants.get(variant_id)
+        if variant is not None and is_news and plan_id >= self.executor.plan_id:
+            self._spawn(self._assign(variant, plan_id))
+
+    async def _assign(self, variant: Variant, plan_id: int) -> None:
+        try:
+            await self.executor.assign(variant, plan_id)
+        except DiffServeError as error:
+            logger.error("plan %d: %s", plan_id, error, extra={"plan_id": plan_id})
+        self.membership.announce()
+
+    async def _watch(self, health: Health) -> None:
+        """Report NOT_SERVING while a batch takes far longer than its profile says."""
+        while True:
+            await asyncio.sleep(WATCH_PERIOD_S)
+            is_hung = self.executor.is_hung(self._settings.hang_factor)
+            if is_hung == self.is_hung:
+                continue
+            self.is_hung = is_hung
+            logger.warning("the device hangs" if is_hung else "the device is back")
+            await health.set(serving=not is_hung)
+            self.membership.announce()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a background task failed", exc_info=task.exception())
+
+    def _cancel_tasks(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+
+
+def _variants_to_preload(preload: str, catalog: Catalog) -> tuple[Variant, ...]:
+    if preload == "all":
+        return tuple(catalog.variants.values())
+    names = [] if preload == "none" else [name.strip() for name in preload.split(",")]
+    for name in names:
+        if name not in catalog.variants:
+            raise ConfigError(f"worker.preload: no variant {name!r} in catalog {catalog.name!r}")
+    return tuple(catalog.variants[name] for name in names)

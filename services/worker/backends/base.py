@@ -1,0 +1,67 @@
+"""What the executor asks of a backend. Everything here is called on the device thread."""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffserve.core import Variant
+from services.worker.batch import BatchSpec
+from services.worker.memory import Memory
+
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
+"""One image, (height, width, 3): 0..255 as uint8, or 0..1 as float32 (rounded off the device)."""
+
+
+class Interrupted(Exception):
+    """The batch was stopped before its images were ready."""
+
+
+class Replica(Protocol):
+    """A variant in memory, ready to run.
+
+    Attributes:
+        memory_bytes: What its weights hold; shared weights are counted in full by each sharer.
+    """
+
+    memory_bytes: int
+
+    def run(self, batch: BatchSpec, stop: threading.Event) -> list[Pixels]:
+        """Return one image per query, in order.
+
+        Raises:
+            Interrupted: ``stop`` was set; noticed at the next denoising step.
+            BackendError: the pipeline failed.
+        """
+
+    def unknown_words(self, prompt: str) -> tuple[str, ...]:
+        """Return the words of ``prompt`` that the variant does not know, where it can tell."""
+
+
+class Backend(Protocol):
+    """Loads variants onto one device."""
+
+    device: str
+
+    def estimate_bytes(self, variant: Variant) -> int:
+        """Return what loading would take as far as can be told, 0 when unknown.
+
+        Raises:
+            ConfigError: the weights cannot be there; names the field.
+        """
+
+    def load(self, variant: Variant, sibling: Replica | None) -> Replica:
+        """Load a variant; ``sibling``, when given, has the same weights to share.
+
+        Raises:
+            ConfigError: it cannot be loaded; names the file or field.
+        """
+
+    def release(self) -> None:
+        """Give the memory of dropped replicas back to the system."""
+
+    def memory(self) -> Memory:
+        """Return the memory of the device; callable from any thread."""

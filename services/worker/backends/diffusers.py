@@ -1,0 +1,186 @@
+"""Runs diffusers pipelines on CPU or CUDA. Imported only when a variant needs it."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from diffserve.core import Variant
+from diffserve.errors import BackendError, ConfigError
+from services.worker.backends.base import Interrupted, Pixels, Replica
+from services.worker.backends.loading import load_pipeline, make_scheduler, weight_bytes_on_disk
+from services.worker.batch import BatchSpec, Drawing
+from services.worker.memory import Memory, process_memory, return_freed_memory
+
+logger = logging.getLogger(__name__)
+
+
+class DiffusersReplica:
+    """A pipeline with the scheduler of one variant; variants of one base share the pipeline."""
+
+    def __init__(self, variant: Variant, pipeline: Any, saved_scheduler: Any) -> None:
+        """Wrap a loaded pipeline; ``saved_scheduler`` is the one that came with the weights."""
+        self.pipeline = pipeline
+        self.saved_scheduler = saved_scheduler
+        self.memory_bytes = _weight_bytes(pipeline)
+        self._scheduler = make_scheduler(variant, saved_scheduler)
+        self._accepted = frozenset(inspect.signature(pipeline.__call__).parameters)
+        config = getattr(pipeline, "config", {})
+        self._zeroes_empty_negatives = bool(config.get("force_zeros_for_empty_prompt", False))
+
+    def run(self, batch: BatchSpec, stop: threading.Event) -> list[Pixels]:
+        """Run the pipeline once; see ``Replica.run``.
+
+        Raises:
+            Interrupted: ``stop`` was set.
+            BackendError: the pipeline failed; says so where memory was short.
+        """
+        images: dict[str, Pixels] = {}
+        failure = ""
+        try:
+            for drawings in self._alike(batch.drawings):
+                made = self._call(batch, drawings, stop)
+                images.update(zip((d.query_id for d in drawings), made, strict=True))
+        except Interrupted:
+            raise
+        except Exception as error:
+            logger.exception("batch %d of %s failed", batch.batch_id, batch.variant.variant_id)
+            failure = _describe(error, len(batch.drawings))
+        if failure:
+            # Raised out here so that it does not refer to the first error, whose traceback holds
+            # every tensor of the failed run.
+            raise BackendError(failure)
+        return [images[drawing.query_id] for drawing in batch.drawings]
+
+    def unknown_words(self, prompt: str) -> tuple[str, ...]:
+        """Ask the pipeline, if it can tell."""
+        ask: Callable[[str], Sequence[str]] | None = getattr(self.pipeline, "unknown_words", None)
+        return tuple(ask(prompt)) if ask is not None else ()
+
+    def _alike(self, drawings: tuple[Drawing, ...]) -> list[tuple[Drawing, ...]]:
+        """Split off queries without a negative prompt where the pipeline treats "" as another one.
+
+        SDXL replaces an absent negative prompt by zeros but encodes an empty one: in one call, a
+        batch-mate's negative prompt would change everybody's image.
+        """
+        if not self._zeroes_empty_negatives:
+            return [drawings]
+        groups = (
+            tuple(d for d in drawings if not d.negative_prompt),
+            tuple(d for d in drawings if d.negative_prompt),
+        )
+        return [group for group in groups if group]
+
+    def _call(
+        self, batch: BatchSpec, drawings: tuple[Drawing, ...], stop: threading.Event
+    ) -> list[Pixels]:
+        def stop_between_steps(
+            pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]
+        ) -> dict[str, Any]:
+            # Raising ends the call here; the pipeline's own interrupt flag would still decode.
+            if stop.is_set():
+                raise Interrupted
+            return tensors
+
+        if stop.is_set():
+            raise Interrupted
+        arguments: dict[str, Any] = {
+            "prompt": [drawing.prompt for drawing in drawings],
+            "width": batch.width,
+            "height": batch.height,
+            "num_inference_steps": batch.num_inference_steps,
+            "guidance_scale": batch.guidance_scale,
+            # On the CPU, so that a seed gives the same noise on every device.
+            "generator": [torch.Generator("cpu").manual_seed(d.seed) for d in drawings],
+            "output_type": "np",
+            "callback_on_step_end": stop_between_steps,
+        }
+        if any(drawing.negative_prompt for drawing in drawings):
+            arguments["negative_prompt"] = [drawing.negative_prompt for drawing in drawings]
+        if self._scheduler is not None:
+            self.pipeline.scheduler = self._scheduler
+        known = {name: value for name, value in arguments.items() if name in self._accepted}
+        return list(self.pipeline(**known).images)
+
+
+class DiffusersBackend:
+    """Loads pipelines onto one device."""
+
+    def __init__(self, device: str, num_threads: int) -> None:
+        """Choose the device and pin this thread's CPU threads.
+
+        Raises:
+            ConfigError: the device does not exist.
+        """
+        # With OpenMP the count belongs to the calling thread: this must be the device thread.
+        torch.set_num_threads(num_threads)
+        self.device = _resolve_device(device)
+
+    def estimate_bytes(self, variant: Variant) -> int:
+        """Return the catalog's figure, else the size of the weight files.
+
+        Raises:
+            ConfigError: ``source`` is a local path and holds no weights.
+        """
+        return variant.memory_bytes or weight_bytes_on_disk(variant)
+
+    def load(self, variant: Variant, sibling: Replica | None) -> Replica:
+        """Load a pipeline, or share the sibling's.
+
+        Raises:
+            ConfigError: it cannot be loaded; names the field.
+        """
+        if isinstance(sibling, DiffusersReplica):
+            return DiffusersReplica(variant, sibling.pipeline, sibling.saved_scheduler)
+        pipeline = load_pipeline(variant, self.device)
+        return DiffusersReplica(variant, pipeline, getattr(pipeline, "scheduler", None))
+
+    def release(self) -> None:
+        """Return what dropped pipelines held to the device or the system."""
+        return_freed_memory()
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+    def memory(self) -> Memory:
+        """Return the device's memory on CUDA, the process's on CPU."""
+        if not self.device.startswith("cuda"):
+            return process_memory()
+        free, total = torch.cuda.mem_get_info(self.device)
+        return Memory(total - free, total)
+
+
+def _resolve_device(device: str) -> str:
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"worker.device: no such device {device!r}") from None
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"worker.device: {device}: {torch.cuda.device_count()} CUDA devices here")
+    return f"cuda:{resolved.index or 0}" if resolved.type == "cuda" else device
+
+
+def _weight_bytes(pipeline: Any) -> int:
+    modules = {
+        id(part): part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)
+    }
+    return sum(
+        tensor.numel() * tensor.element_size()
+        for module in modules.values()
+        for tensor in (*module.parameters(), *module.buffers())
+    )
+
+
+def _describe(error: Exception, batch_size: int) -> str:
+    """Return one line that tells a person what to do about it."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        hint = "; a smaller batch may fit" if batch_size > 1 else ""
+        return f"out of memory at batch size {batch_size}{hint}"
+    text = " ".join(str(error).split()) or "no details"
+    return f"{type(error).__name__}: {text[:300]}"

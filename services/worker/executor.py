@@ -1,0 +1,218 @@
+"""Accepts batches, runs them one at a time on the device thread, and stops them on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import functools
+import logging
+import time
+
+from diffserve.core import Variant
+from diffserve.errors import BackendError, ConfigError, OverloadedError, StalePlanError
+from services.worker.backends.base import Interrupted
+from services.worker.batch import BatchSpec, warm_up_batch
+from services.worker.device import DeviceThread
+from services.worker.latencies import Latencies
+from services.worker.residency import Residency
+from services.worker.runs import BatchRun, Execution
+
+logger = logging.getLogger(__name__)
+
+NUM_SLOTS = 2
+"""One batch running and one staged: the device never idles between batches, nothing waits long."""
+
+HANG_AFTER_S = 5.0
+"""No batch is called hung earlier, however short its profile."""
+
+
+class Executor:
+    """Everything that is decided about the device; owned by the event loop."""
+
+    def __init__(self, residency: Residency, latencies: Latencies, device: DeviceThread) -> None:
+        self.residency = residency
+        self.latencies = latencies
+        self.is_draining = False
+        self.assigned = ""
+        self.plan_id = 0
+        self.num_batches = 0
+        self._device = device
+        self._on_device: list[BatchRun] = []
+        self._open: list[BatchRun] = []
+        self._num_loading = 0
+        self._num_closed = 0
+        self._changed = asyncio.Event()
+
+    def submit(self, spec: BatchSpec) -> BatchRun:
+        """Accept a batch. Whoever does so calls ``close`` in the end.
+
+        Raises:
+            OverloadedError: one batch runs and one is staged, or a variant is being loaded.
+            ConfigError: the variant is not resident.
+        """
+        if len(self._on_device) >= NUM_SLOTS or self._num_loading:
+            # Work staged behind a load might want the very variant that the load evicts.
+            what = "a variant is being loaded" if self._num_loading else "two batches are in hand"
+            wait_s = self._remaining_s()
+            raise OverloadedError(f"busy: {what}", predicted_wait_s=wait_s, retry_after_s=wait_s)
+        if spec.variant.variant_id not in self.residency.resident:
+            raise ConfigError(f"variant_id: {spec.variant.variant_id} is not resident")
+        run = BatchRun(spec, time.monotonic())
+        self._on_device.append(run)
+        self._open.append(run)
+        loop = asyncio.get_running_loop()
+        run.future = self._device.submit(functools.partial(self._execute, run, loop))
+        run.future.add_done_callback(
+            lambda future: loop.call_soon_threadsafe(self._left_device, run, future)
+        )
+        return run
+
+    def abort(self, query_ids: frozenset[str]) -> int:
+        """Stop single queries, wherever they are; return how many were found."""
+        num_found = 0
+        for run in self._open:
+            own = {drawing.query_id for drawing in run.spec.drawings}
+            found = (own & query_ids) - run.aborted
+            run.aborted |= found
+            num_found += len(found)
+            if found and len(run.aborted) == len(own):
+                self._stop(run)
+        return num_found
+
+    def close(self, run: BatchRun) -> None:
+        """Forget a batch whose call has ended; stop it where it still runs."""
+        if run.released.is_set():
+            self._num_closed += 1
+        else:
+            self._stop(run)
+        self._open.remove(run)
+        self._changed.set()
+
+    async def drain(self) -> int:
+        """Refuse new batches; return, when the accepted ones are answered, how many there were."""
+        self.is_draining = True
+        before = self._num_closed
+        while self.is_draining and (self._open or self._on_device):
+            self._changed.clear()
+            await self._changed.wait()
+        return self._num_closed - before
+
+    def resume(self) -> None:
+        """Take new batches again; a ``drain`` in progress returns."""
+        self.is_draining = False
+        self._changed.set()
+
+    async def assign(self, variant: Variant, plan_id: int) -> float:
+        """Make a variant ready once the accepted batches are done; return seconds of loading.
+
+        Raises:
+            StalePlanError: a newer plan has spoken, now or while this one waited.
+            ConfigError: the variant cannot be loaded.
+        """
+        if plan_id < self.plan_id:
+            raise StalePlanError(f"plan_id: {plan_id} is older than plan {self.plan_id}")
+        self.plan_id, self.assigned = plan_id, variant.variant_id
+        if not self._num_loading and variant.variant_id in self.residency.resident:
+            return 0.0
+        return await self.make_ready(variant, needs_assignment=True)
+
+    async def make_ready(self, variant: Variant, *, needs_assignment: bool = False) -> float:
+        """Load a variant and run one batch of one; return seconds of loading.
+
+        Args:
+            variant: What to load; nothing happens when it is resident.
+            needs_assignment: Give up when another variant is assigned by the time it is its turn.
+
+        Raises:
+            StalePlanError: it gave up.
+            ConfigError: the variant cannot be loaded or does not run.
+        """
+
+        def load() -> tuple[float, Execution | None]:
+            if needs_assignment and self.assigned != variant.variant_id:
+                raise StalePlanError(f"variant_id: {self.assigned} was assigned meanwhile")
+            return self._load_and_warm(variant, loop)
+
+        loop = asyncio.get_running_loop()
+        self._num_loading += 1
+        future = self._device.submit(load)
+        # Counted down when the load ends, not when the caller gives up waiting for it.
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._loaded))
+        load_s, warm_up = await asyncio.shield(asyncio.wrap_future(future))
+        if warm_up is not None:
+            self.latencies.observe(warm_up_batch(variant), warm_up.execution_s, is_warm_up=True)
+        return load_s
+
+    def is_hung(self, hang_factor: float) -> bool:
+        """Return whether the running batch takes ``hang_factor`` times longer than profiled."""
+        for run in self._on_device:
+            if run.started_s is not None:
+                limit_s = max(HANG_AFTER_S, hang_factor * self.latencies.expected_s(run.spec))
+                return time.monotonic() - run.started_s > limit_s
+        return False
+
+    def _execute(self, run: BatchRun, loop: asyncio.AbstractEventLoop) -> Execution:
+        """Run a batch; on the device thread."""
+        started_s = time.monotonic()
+        loop.call_soon_threadsafe(self._entered_device, run, started_s)
+        spec = run.spec
+        failure = ""
+        try:
+            replica = self.residency.use(spec.variant)
+            images = replica.run(spec, run.stop)
+        except Interrupted:
+            return Execution(time.monotonic() - started_s, error="stopped")
+        except BackendError as error:
+            failure = str(error)
+        execution_s = time.monotonic() - started_s
+        if failure:
+            self.residency.release()
+            return Execution(execution_s, error=failure)
+        words = tuple(replica.unknown_words(drawing.prompt) for drawing in spec.drawings)
+        return Execution(execution_s, tuple(images), words)
+
+    def _load_and_warm(
+        self, variant: Variant, loop: asyncio.AbstractEventLoop
+    ) -> tuple[float, Execution | None]:
+        """Load a variant and try it out; on the device thread."""
+        if variant.variant_id in self.residency.resident:
+            return 0.0, None
+        load_s = self.residency.load(variant)
+        execution = self._execute(BatchRun(warm_up_batch(variant), time.monotonic()), loop)
+        if execution.error:
+            self.residency.drop(variant)
+            raise ConfigError(f"variant.{variant.variant_id}: warm-up: {execution.error}")
+        logger.info("%s warm: batch of 1 in %.3f s", variant.variant_id, execution.execution_s)
+        return load_s, execution
+
+    def _entered_device(self, run: BatchRun, started_s: float) -> None:
+        run.started_s = started_s
+        run.started.set()
+
+    def _left_device(self, run: BatchRun, future: concurrent.futures.Future[Execution]) -> None:
+        if not future.cancelled():
+            error = future.exception()
+            run.execution = future.result() if error is None else Execution(error=repr(error))
+            self.num_batches += 1
+        if run.execution.images:
+            self.latencies.observe(run.spec, run.execution.execution_s)
+        self._on_device.remove(run)
+        run.started.set()
+        run.released.set()
+        self._changed.set()
+
+    def _loaded(self) -> None:
+        self._num_loading -= 1
+
+    def _stop(self, run: BatchRun) -> None:
+        run.stop.set()
+        if run.future is not None:
+            run.future.cancel()
+
+    def _remaining_s(self) -> float:
+        """Return the expected seconds until the device could begin another batch."""
+        now_s = time.monotonic()
+        return sum(
+            max(0.0, self.latencies.expected_s(run.spec) - (now_s - (run.started_s or now_s)))
+            for run in self._on_device
+        )

@@ -1,0 +1,154 @@
+"""Which variants are in memory: loading on demand, evicting the least recently used."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+
+from diffserve.core import Variant
+from diffserve.errors import ConfigError
+from services.worker.backends import Backends
+from services.worker.backends.base import Replica
+
+logger = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+MEMORY_SHARE = 0.8
+"""Share of the device's memory for weights when the settings name no figure."""
+
+WeightsKey = tuple[str, str, str, str]
+
+
+def weights_key(variant: Variant) -> WeightsKey:
+    """Return what must be equal for two variants to share weights in memory."""
+    return (variant.base, variant.pipeline, variant.source, variant.dtype)
+
+
+class Residency:
+    """The resident variants of one device, grouped by the weights they share.
+
+    Only the device thread changes it. ``resident`` is replaced as a whole after each change, so
+    other threads may read it at any time.
+    """
+
+    def __init__(self, backends: Backends, memory_bytes_max: int) -> None:
+        """Start empty; ``memory_bytes_max`` 0 means ``MEMORY_SHARE`` of the device's memory."""
+        self.resident: tuple[str, ...] = ()
+        self._backends = backends
+        self._memory_bytes_max = memory_bytes_max
+        self._groups: OrderedDict[WeightsKey, dict[str, Replica]] = OrderedDict()
+
+    def use(self, variant: Variant) -> Replica:
+        """Return the replica of a resident variant, now the most recently used.
+
+        Raises:
+            ConfigError: it is not resident.
+        """
+        key = weights_key(variant)
+        replica = self._groups.get(key, {}).get(variant.variant_id)
+        if replica is None:
+            raise ConfigError(f"variant_id: {variant.variant_id} is not resident")
+        self._groups.move_to_end(key)
+        return replica
+
+    def fits(self, variant: Variant) -> bool:
+        """Return whether a variant can be loaded without evicting another.
+
+        Raises:
+            ConfigError: its weights are not there.
+        """
+        return self._missing_bytes(self._needed_bytes(variant)) <= 0
+
+    def load(self, variant: Variant) -> float:
+        """Make a variant resident, evicting others as needed; return the seconds it took.
+
+        Raises:
+            ConfigError: it cannot be loaded, or does not fit even alone.
+        """
+        started_s = time.monotonic()
+        before = self._backends.memory().used_bytes
+        key = weights_key(variant)
+        needed = self._needed_bytes(variant)
+        self._check_size(variant, needed)
+        self._make_room(needed, keep=key)
+        sibling = next(iter(self._groups.get(key, {}).values()), None)
+        try:
+            replica = self._backends.of(variant).load(variant, sibling)
+        except ConfigError:
+            # A failed load leaves half a model behind.
+            self.release()
+            raise
+        self._groups.setdefault(key, {})[variant.variant_id] = replica
+        self._groups.move_to_end(key)
+        self._changed()
+        # Again, for weights whose size was not known before.
+        self._make_room(0, keep=key)
+        load_s = time.monotonic() - started_s
+        logger.info(
+            "loaded %s in %.2f s: memory %d MiB before, %d MiB after",
+            variant.variant_id,
+            load_s,
+            before // MIB,
+            self._backends.memory().used_bytes // MIB,
+        )
+        return load_s
+
+    def drop(self, variant: Variant) -> None:
+        """Forget a variant that turned out not to run; its weights go with their last sharer."""
+        key = weights_key(variant)
+        del self._groups[key][variant.variant_id]
+        if not self._groups[key]:
+            del self._groups[key]
+        self._changed()
+        self.release()
+
+    def release(self) -> None:
+        """Give memory that nothing refers to back to the system, as after a failed run."""
+        self._backends.release()
+
+    def _check_size(self, variant: Variant, needed_bytes: int) -> None:
+        limit = self._limit_bytes()
+        if needed_bytes > limit:
+            raise ConfigError(
+                f"variant.{variant.variant_id}: needs {needed_bytes // MIB} MiB, "
+                f"memory_bytes_max allows {limit // MIB} MiB"
+            )
+
+    def _make_room(self, needed_bytes: int, keep: WeightsKey) -> None:
+        """Evict groups other than ``keep``, least recently used first, until the rest fits."""
+        while self._missing_bytes(needed_bytes) > 0:
+            victim = next((key for key in self._groups if key != keep), None)
+            if victim is None:
+                return
+            self._evict(victim)
+
+    def _evict(self, key: WeightsKey) -> None:
+        group = self._groups.pop(key)
+        before = self._backends.memory().used_bytes
+        names = ", ".join(group)
+        group.clear()
+        self._changed()
+        self.release()
+        after = self._backends.memory().used_bytes
+        logger.info(
+            "evicted %s: memory %d MiB before, %d after", names, before // MIB, after // MIB
+        )
+
+    def _changed(self) -> None:
+        self.resident = tuple(sorted(name for group in self._groups.values() for name in group))
+
+    def _needed_bytes(self, variant: Variant) -> int:
+        if weights_key(variant) in self._groups:
+            return 0
+        return self._backends.of(variant).estimate_bytes(variant)
+
+    def _limit_bytes(self) -> int:
+        return self._memory_bytes_max or int(MEMORY_SHARE * self._backends.memory().total_bytes)
+
+    def _missing_bytes(self, needed_bytes: int) -> int:
+        held = sum(
+            max(replica.memory_bytes for replica in group.values())
+            for group in self._groups.values()
+        )
+        return held + needed_bytes - self._limit_bytes()

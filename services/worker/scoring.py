@@ -1,0 +1,68 @@
+"""Asks the discriminator for the confidences of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from diffserve.errors import BackendError
+from diffserve.rpc.channel import open_channel
+from diffserve.rpc.v1 import common_pb2, discriminator_pb2, discriminator_pb2_grpc
+
+RAW_MEDIA_TYPE = "image/x-rgb8"
+
+
+class ScoringClient:
+    """A connection to one discriminator service."""
+
+    def __init__(self, address: str, timeout_s: float) -> None:
+        """Connect lazily; no call takes longer than ``timeout_s``."""
+        self._address = address
+        self._timeout_s = timeout_s
+        self._channel = open_channel(address)
+        self._stub = discriminator_pb2_grpc.DiscriminatorStub(self._channel)
+
+    async def score(
+        self,
+        discriminator: str,
+        prompts: Sequence[str],
+        images: Sequence[NDArray[np.uint8]],
+        budget_s: float,
+    ) -> list[discriminator_pb2.ImageScore]:
+        """Return one score per image, in order.
+
+        Raises:
+            BackendError: there is none within the budget; says why.
+        """
+        if budget_s <= 0.0:
+            raise BackendError("no time left for scoring")
+        request = discriminator_pb2.ScoreRequest(
+            discriminator=discriminator,
+            images=[
+                discriminator_pb2.ScoredImage(prompt=prompt, image=_raw(image))
+                for prompt, image in zip(prompts, images, strict=True)
+            ],
+        )
+        try:
+            response = await self._stub.Score(request, timeout=min(self._timeout_s, budget_s))
+        except grpc.aio.AioRpcError as error:
+            raise BackendError(
+                f"discriminator at {self._address}: {error.code().name}: {error.details()}"
+            ) from None
+        if len(response.scores) != len(images):
+            raise BackendError(f"{len(response.scores)} scores for {len(images)} images")
+        return list(response.scores)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close()
+
+
+def _raw(image: NDArray[np.uint8]) -> common_pb2.Image:
+    height, width, _ = image.shape
+    return common_pb2.Image(
+        data=image.tobytes(), media_type=RAW_MEDIA_TYPE, width=width, height=height
+    )

@@ -1,0 +1,101 @@
+"""The gRPC face of the worker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from diffserve.rpc import status
+from diffserve.rpc.v1 import worker_pb2, worker_pb2_grpc
+from services.worker.application import WorkerApplication
+from services.worker.batch import known_variant, parse_batch
+from services.worker.runs import BatchRun
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class WorkerServicer(worker_pb2_grpc.WorkerServicer):
+    """Translates between messages and the executor."""
+
+    def __init__(self, application: WorkerApplication) -> None:
+        self._application = application
+        self._executor = application.executor
+
+    @status.streaming
+    async def Execute(
+        self, request: worker_pb2.ExecuteRequest, context: Context
+    ) -> AsyncIterator[worker_pb2.ExecuteEvent]:
+        """Run one batch; see the protocol."""
+        if self._executor.is_draining or self._application.is_hung:
+            why = "draining" if self._executor.is_draining else "the device hangs"
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"worker takes no batches: {why}")
+        run = self._executor.submit(parse_batch(request, self._application.catalog))
+        # Not a `finally`: a generator that is cancelled while its answer is being sent ends late.
+        # The stub types its argument as a class where grpc takes any callable.
+        context.add_done_callback(lambda _: self._executor.close(run))  # type: ignore[arg-type]
+        async for event in self._events(run):
+            yield event
+
+    async def _events(self, run: BatchRun) -> AsyncIterator[worker_pb2.ExecuteEvent]:
+        await run.started.wait()
+        if run.started_s is not None:
+            staged_s = run.started_s - run.accepted_s
+            yield worker_pb2.ExecuteEvent(started=worker_pb2.ExecutionStarted(staged_s=staged_s))
+        await run.released.wait()
+        if run.started_s is not None:
+            released = worker_pb2.DeviceReleased(execution_s=run.execution.execution_s)
+            yield worker_pb2.ExecuteEvent(released=released)
+        async for result in self._application.answers.of(run):
+            yield worker_pb2.ExecuteEvent(result=result)
+
+    @status.unary
+    async def Abort(
+        self, request: worker_pb2.AbortRequest, context: Context
+    ) -> worker_pb2.AbortResponse:
+        """Stop single queries."""
+        num_aborted = self._executor.abort(frozenset(request.query_ids))
+        return worker_pb2.AbortResponse(num_aborted=num_aborted)
+
+    @status.unary
+    async def Assign(
+        self, request: worker_pb2.AssignRequest, context: Context
+    ) -> worker_pb2.AssignResponse:
+        """Make a variant resident and ready."""
+        variant = known_variant(self._application.catalog, request.variant_id)
+        load_s = await self._executor.assign(variant, request.plan_id)
+        self._application.membership.announce()
+        return worker_pb2.AssignResponse(load_s=load_s, resident=self._executor.residency.resident)
+
+    @status.unary
+    async def Drain(
+        self, request: worker_pb2.DrainRequest, context: Context
+    ) -> worker_pb2.DrainResponse:
+        """Finish accepted batches and take no others, or take them again."""
+        if request.resume:
+            self._executor.resume()
+            self._application.membership.announce()
+            return worker_pb2.DrainResponse()
+        self._executor.is_draining = True
+        self._application.membership.announce()
+        return worker_pb2.DrainResponse(num_finished=await self._executor.drain())
+
+    @status.unary
+    async def Describe(
+        self, request: worker_pb2.DescribeRequest, context: Context
+    ) -> worker_pb2.DescribeResponse:
+        """Tell what this worker is and has."""
+        memory = self._application.backends.memory()
+        return worker_pb2.DescribeResponse(
+            worker_id=self._application.worker_id,
+            device=self._application.backends.device,
+            resident=self._executor.residency.resident,
+            assigned=self._executor.assigned,
+            plan_id=self._executor.plan_id,
+            draining=self._executor.is_draining,
+            memory_used_bytes=memory.used_bytes,
+            memory_total_bytes=memory.total_bytes,
+            latencies=self._executor.latencies.samples(),
+            num_batches=self._executor.num_batches,
+        )
