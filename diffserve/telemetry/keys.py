@@ -76,6 +76,14 @@ PLAN = Key(
     writer="controller",
     readers="controller (plan show)",
 )
+PLANNING_PAUSED = Key(
+    pattern="planning:paused",
+    kind="string",
+    content="1 while an operator has paused re-planning, else 0",
+    ttl_s=None,
+    writer="controller",
+    readers="controller (after a restart)",
+)
 WORKERS = Key(
     pattern="workers",
     kind="hash",
@@ -87,7 +95,7 @@ WORKERS = Key(
 PROFILE = Key(
     pattern="profile:{}",
     kind="hash",
-    content="per <device>:<variant_id>: batch size -> measured execution seconds (median)",
+    content="per <cpu or cuda>:<variant_id>: batch size -> measured execution seconds (median)",
     ttl_s=86_400,
     writer="controller",
     readers="controller (after a restart)",
@@ -107,6 +115,7 @@ SCHEMA: tuple[Key, ...] = (
     PLAN_NEXT_ID,
     PLAN_CURRENT,
     PLAN,
+    PLANNING_PAUSED,
     WORKERS,
     PROFILE,
     SKETCH,

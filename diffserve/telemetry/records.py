@@ -44,6 +44,8 @@ class LoadBalancerReport:
         plan_id: Plan it follows; 0 before the first.
         queues: By ``variant_id``.
         cascades: By ``cascade_id``.
+        reported_unix_s: When it was written, by the writer's clock; filled in on reading. Only
+            differences between reports of one load balancer mean anything.
     """
 
     loadbalancer_id: str
@@ -51,3 +53,4 @@ class LoadBalancerReport:
     plan_id: int
     queues: Mapping[str, QueueReport]
     cascades: Mapping[str, CascadeReport]
+    reported_unix_s: float = 0.0

@@ -65,4 +65,5 @@ def start_server(port: int, directory: Path) -> subprocess.Popen[bytes]:
         except OSError:
             time.sleep(0.01)
     process.kill()
+    process.wait()
     raise ConfigError(f"redis_url: {command[0]} did not start on port {port}")

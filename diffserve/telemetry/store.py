@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import ParamSpec, TypeVar, cast
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -12,23 +15,48 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from diffserve.core import WorkerInfo
-from diffserve.telemetry import keys
-from diffserve.telemetry.records import CascadeReport, LoadBalancerReport, QueueReport
+from diffserve.telemetry import fields, keys
+from diffserve.telemetry.records import LoadBalancerReport
 
 STORE_ERRORS = (RedisError, OSError, TimeoutError)
 """What a call may raise when Redis is gone, slow or paused; callers go on without it."""
 
 TIMEOUT_S = 1.0
+FORGOTTEN_AFTER_S = 3600.0
+"""A load balancer silent for longer is dropped from the list. Far above any clock difference
+between machines, because the scores are wall-clock times of different writers."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _bounded(method: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Give a call ``TIMEOUT_S`` in all; raises ``TimeoutError`` after that.
+
+    In place of redis-py's ``socket_timeout``: that sends by ``asyncio.wait_for``, which before
+    Python 3.12 loses a cancellation that arrives as the send completes, and a background task that
+    missed its cancellation never ends.
+    """
+
+    @functools.wraps(method)
+    async def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        async with asyncio.timeout(TIMEOUT_S):
+            return await method(*args, **kwargs)
+
+    return wrapped
 
 
 class TelemetryStore:
-    """The only door to Redis. Every call is one round trip and takes at most about a second."""
+    """The only door to Redis. A call either answers or raises within about a second.
+
+    Every write is one round trip; nothing is retried here, callers try again next period.
+    """
 
     def __init__(self, url: str) -> None:
         self._redis = redis.asyncio.Redis.from_url(
             url,
             decode_responses=True,
-            socket_timeout=TIMEOUT_S,
+            socket_timeout=None,
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
         )
@@ -37,49 +65,55 @@ class TelemetryStore:
         """Close the connections."""
         await self._redis.aclose()
 
+    @_bounded
     async def ping(self) -> None:
         """Raise one of ``STORE_ERRORS`` unless Redis answers."""
         await self._redis.ping()
 
+    @_bounded
     async def publish_report(self, report: LoadBalancerReport) -> None:
         """Write one load balancer's telemetry."""
-        fields: dict[str, str | int | float] = {
-            "incarnation": report.incarnation,
-            "plan_id": report.plan_id,
-        }
-        for variant_id, queue in report.queues.items():
-            fields[f"queue_length:{variant_id}"] = queue.length
-            fields[f"oldest_age_s:{variant_id}"] = round(queue.oldest_age_s, 4)
-        for cascade_id, cascade in report.cascades.items():
-            fields[f"arrivals:{cascade_id}"] = cascade.num_arrivals
-            fields[f"in_progress:{cascade_id}"] = cascade.num_in_progress
-            for outcome, count in cascade.outcomes.items():
-                fields[f"outcome:{cascade_id}:{outcome}"] = count
         name = keys.LOADBALANCER.of(report.loadbalancer_id)
+        now_unix_s = time.time()
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(name)
-            pipe.hset(name, mapping=fields)
+            pipe.hset(name, mapping=fields.report_fields(report))
             pipe.expire(name, keys.LOADBALANCER.ttl_s or 0)
-            pipe.zadd(keys.LOADBALANCERS.of(), {report.loadbalancer_id: time.time()})
+            pipe.zadd(keys.LOADBALANCERS.of(), {report.loadbalancer_id: now_unix_s})
+            pipe.zremrangebyscore(keys.LOADBALANCERS.of(), "-inf", now_unix_s - FORGOTTEN_AFTER_S)
             await pipe.execute()
 
+    @_bounded
     async def read_reports(self) -> tuple[LoadBalancerReport, ...]:
         """Return the reports of all live load balancers, by id."""
-        names = sorted(await self._redis.zrange(keys.LOADBALANCERS.of(), 0, -1))
+        rows = await self._redis.zrange(keys.LOADBALANCERS.of(), 0, -1, withscores=True)
+        reported = sorted(cast("list[tuple[str, float]]", rows))
+        if not reported:
+            return ()
         async with self._redis.pipeline(transaction=False) as pipe:
-            for name in names:
+            for name, _ in reported:
                 pipe.hgetall(keys.LOADBALANCER.of(name))
             hashes = await pipe.execute()
         return tuple(
-            _parse_report(name, fields)
-            for name, fields in zip(names, hashes, strict=True)
-            if fields
+            fields.parse_report(name, unix_s, row)
+            for (name, unix_s), row in zip(reported, hashes, strict=True)
+            if row
         )
 
-    async def next_plan_id(self) -> int:
-        """Return a plan id larger than every earlier one."""
-        return int(await self._redis.incr(keys.PLAN_NEXT_ID.of()))
+    @_bounded
+    async def next_plan_id(self, after: int = 0) -> int:
+        """Return a plan id larger than every earlier one, and than ``after``.
 
+        ``after`` is the newest id that the caller knows: a Redis that lost its data counts on
+        from there instead of from 1.
+        """
+        name = keys.PLAN_NEXT_ID.of()
+        plan_id = int(await self._redis.incr(name))
+        if plan_id <= after:
+            plan_id = int(await self._redis.incrby(name, after - plan_id + 1))
+        return plan_id
+
+    @_bounded
     async def save_plan(self, plan_id: int, document: str) -> None:
         """Make a plan (protobuf JSON) the one in force and remember it."""
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -87,26 +121,51 @@ class TelemetryStore:
             pipe.set(keys.PLAN.of(plan_id), document, ex=keys.PLAN.ttl_s)
             await pipe.execute()
 
+    @_bounded
     async def load_plan(self, plan_id: int = 0) -> str | None:
         """Return a plan as protobuf JSON, or None; 0 means the one in force."""
         name = keys.PLAN.of(plan_id) if plan_id else keys.PLAN_CURRENT.of()
-        document: str | None = await self._redis.get(name)
-        return document
+        document = await self._redis.get(name)
+        return None if document is None else _text(document)
 
+    @_bounded
+    async def plan_age_s(self, plan_id: int) -> float:
+        """Return the seconds since a plan was saved; its whole time to live once forgotten.
+
+        Read off the remaining time to live, so no wall clock is compared between machines.
+        """
+        ttl_s = float(keys.PLAN.ttl_s or 0)
+        remaining_ms = await self._redis.pttl(keys.PLAN.of(plan_id))
+        return ttl_s - max(float(remaining_ms), 0.0) / 1000.0
+
+    @_bounded
+    async def save_paused(self, paused: bool) -> None:
+        """Remember whether an operator has paused planning."""
+        await self._redis.set(keys.PLANNING_PAUSED.of(), int(paused))
+
+    @_bounded
+    async def load_paused(self) -> bool:
+        """Return whether planning was paused; False when unknown."""
+        return await self._redis.get(keys.PLANNING_PAUSED.of()) == "1"
+
+    @_bounded
     async def save_workers(self, workers: Sequence[WorkerInfo]) -> None:
         """Replace the membership list."""
         name = keys.WORKERS.of()
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(name)
             if workers:
-                pipe.hset(name, mapping={w.worker_id: _worker_json(w) for w in workers})
+                pipe.hset(name, mapping={w.worker_id: fields.worker_json(w) for w in workers})
             await pipe.execute()
 
+    @_bounded
     async def load_workers(self) -> tuple[WorkerInfo, ...]:
         """Return the membership list, by id."""
         rows = await self._redis.hgetall(keys.WORKERS.of())
-        return tuple(_parse_worker(worker_id, rows[worker_id]) for worker_id in sorted(rows))
+        documents = {_text(worker_id): _text(document) for worker_id, document in rows.items()}
+        return tuple(fields.parse_worker(name, documents[name]) for name in sorted(documents))
 
+    @_bounded
     async def save_profile(
         self, device: str, variant_id: str, seconds: Mapping[int, float]
     ) -> None:
@@ -117,68 +176,26 @@ class TelemetryStore:
             pipe.expire(name, keys.PROFILE.ttl_s or 0)
             await pipe.execute()
 
+    @_bounded
     async def load_profile(self, device: str, variant_id: str) -> dict[int, float]:
         """Return measured execution seconds by batch size; empty when unknown."""
         rows = await self._redis.hgetall(keys.PROFILE.of(f"{device}:{variant_id}"))
-        return {int(b): float(s) for b, s in sorted(rows.items(), key=lambda row: int(row[0]))}
+        return dict(sorted((int(b), float(s)) for b, s in rows.items()))
 
+    @_bounded
     async def save_sketch(self, discriminator_id: str, confidences: Sequence[float]) -> None:
         """Remember recent confidences, oldest first."""
         document = json.dumps([round(c, 6) for c in confidences])
         await self._redis.set(keys.SKETCH.of(discriminator_id), document, ex=keys.SKETCH.ttl_s)
 
+    @_bounded
     async def load_sketch(self, discriminator_id: str) -> list[float]:
         """Return remembered confidences, oldest first; empty when there are none."""
         document = await self._redis.get(keys.SKETCH.of(discriminator_id))
         return [float(c) for c in json.loads(document)] if document else []
 
 
-def _parse_report(name: str, fields: Mapping[str, str]) -> LoadBalancerReport:
-    queues: dict[str, QueueReport] = {}
-    cascades: dict[str, CascadeReport] = {}
-    for field in sorted(fields):
-        kind, _, identity = field.partition(":")
-        if kind == "queue_length":
-            queues[identity] = QueueReport(
-                length=int(fields[field]), oldest_age_s=float(fields[f"oldest_age_s:{identity}"])
-            )
-        elif kind == "arrivals":
-            prefix = f"outcome:{identity}:"
-            cascades[identity] = CascadeReport(
-                num_arrivals=int(fields[field]),
-                num_in_progress=int(fields[f"in_progress:{identity}"]),
-                outcomes={
-                    f.removeprefix(prefix): int(v)
-                    for f, v in fields.items()
-                    if f.startswith(prefix)
-                },
-            )
-    return LoadBalancerReport(
-        loadbalancer_id=name,
-        incarnation=fields["incarnation"],
-        plan_id=int(fields["plan_id"]),
-        queues=queues,
-        cascades=cascades,
-    )
-
-
-def _worker_json(worker: WorkerInfo) -> str:
-    return json.dumps(
-        {
-            "address": worker.address,
-            "device": worker.device,
-            "resident": list(worker.resident),
-            "draining": worker.is_draining,
-        }
-    )
-
-
-def _parse_worker(worker_id: str, document: str) -> WorkerInfo:
-    row = json.loads(document)
-    return WorkerInfo(
-        worker_id=worker_id,
-        address=row["address"],
-        device=row["device"],
-        resident=tuple(row["resident"]),
-        is_draining=row["draining"],
-    )
+def _text(value: object) -> str:
+    """Narrow a reply: redis-py's types do not know that ``decode_responses`` rules out bytes."""
+    assert isinstance(value, str)
+    return value

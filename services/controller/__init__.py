@@ -1,0 +1,1 @@
+"""The controller: membership, demand, plans, and the admin API."""

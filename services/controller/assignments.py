@@ -1,0 +1,126 @@
+"""Tells workers which variant to hold; off the control loop, one task per worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import grpc
+
+from diffserve.core import Plan
+from diffserve.rpc.channel import open_channel
+from diffserve.rpc.v1 import worker_pb2, worker_pb2_grpc
+from services.controller.membership import Member, Membership
+
+logger = logging.getLogger(__name__)
+
+ASSIGN_TIMEOUT_S = 180.0
+"""Assign returns when the variant is loaded; large weights from a cold disk take minutes."""
+
+
+class WorkerClients:
+    """One channel per worker address, opened on first use."""
+
+    def __init__(self, message_bytes_max: int) -> None:
+        self._message_bytes_max = message_bytes_max
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    def stub(self, address: str) -> worker_pb2_grpc.WorkerAsyncStub:
+        """Return a client of the worker at ``address``."""
+        if address not in self._channels:
+            self._channels[address] = open_channel(address, self._message_bytes_max)
+        return worker_pb2_grpc.WorkerStub(self._channels[address])
+
+    async def keep(self, addresses: Collection[str]) -> None:
+        """Close the channels to all other addresses."""
+        for address in [a for a in self._channels if a not in addresses]:
+            await self._channels.pop(address).close()
+
+    async def close(self) -> None:
+        """Close all channels."""
+        await self.keep(())
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What one process of a worker is told to hold; a restarted worker needs telling again."""
+
+    incarnation: str
+    variant_id: str
+
+
+class Assigner:
+    """Pushes assignments until workers acknowledge them.
+
+    ``push`` is called with every plan and at least once per period: what failed is tried again
+    then. A task that still waits for an older order of its worker is replaced.
+    """
+
+    def __init__(self, membership: Membership, clients: WorkerClients) -> None:
+        self._membership = membership
+        self._clients = clients
+        self._acknowledged: dict[str, _Order] = {}
+        self._running: dict[str, tuple[_Order, asyncio.Task[None]]] = {}
+
+    def push(self, plan: Plan) -> None:
+        """Start an Assign call to every worker that does not hold what ``plan`` says."""
+        members = {m.reported.worker_id: m for m in self._membership.members()}
+        for worker_id in [w for w in self._running if w not in members]:
+            self._cancel(worker_id)
+        self._acknowledged = {w: o for w, o in self._acknowledged.items() if w in members}
+        for worker_id, variant_id in plan.placement.items():
+            if worker_id in members:
+                self._push_to(members[worker_id], variant_id, plan.plan_id)
+
+    def _push_to(self, member: Member, variant_id: str, plan_id: int) -> None:
+        worker_id = member.reported.worker_id
+        order = _Order(member.incarnation, variant_id)
+        running, _ = self._running.get(worker_id, (None, None))
+        is_done = (
+            self._acknowledged.get(worker_id) == order and variant_id in member.reported.resident
+        )
+        if running == order or (running is None and is_done):
+            return
+        self._cancel(worker_id)
+        task = asyncio.create_task(self._assign(member, order, plan_id))
+        self._running[worker_id] = (order, task)
+
+    async def _assign(self, member: Member, order: _Order, plan_id: int) -> None:
+        worker = member.reported
+        request = worker_pb2.AssignRequest(variant_id=order.variant_id, plan_id=plan_id)
+        ids = {"worker_id": worker.worker_id, "plan_id": plan_id}
+        try:
+            stub = self._clients.stub(worker.address)
+            response = await stub.Assign(request, timeout=ASSIGN_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            logger.warning(
+                "worker %s did not take variant %s (%s: %s); trying again next period",
+                *(worker.worker_id, order.variant_id, error.code().name, error.details()),
+                extra=ids,
+            )
+        else:
+            self._acknowledged[worker.worker_id] = order
+            self._membership.set_resident(worker.worker_id, response.resident)
+            logger.info(
+                "worker %s holds variant %s (loaded in %.1f s)",
+                *(worker.worker_id, order.variant_id, response.load_s),
+                extra=ids,
+            )
+        finally:
+            current = self._running.get(worker.worker_id)
+            if current is not None and current[0] is order:
+                del self._running[worker.worker_id]
+
+    def _cancel(self, worker_id: str) -> None:
+        _, task = self._running.pop(worker_id, (None, None))
+        if task is not None:
+            task.cancel()
+
+    async def stop(self) -> None:
+        """Cancel what is under way."""
+        tasks = [task for _, task in self._running.values()]
+        for worker_id in list(self._running):
+            self._cancel(worker_id)
+        await asyncio.gather(*tasks, return_exceptions=True)

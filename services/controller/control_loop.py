@@ -1,0 +1,209 @@
+"""The control loop: every period and on every change of membership, from telemetry to a plan."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import Protocol
+
+from diffserve.core import Plan
+from diffserve.errors import BackendError
+from diffserve.planning.bruteforce import EnumerationSolver
+from diffserve.planning.observation import FleetObservation
+from diffserve.planning.planner import PlannerParameters, make_plan
+from diffserve.planning.problem import Objective
+from diffserve.planning.solver import Solver
+from diffserve.telemetry.store import STORE_ERRORS
+from services.controller.assignments import Assigner
+from services.controller.persistence import Persistence
+from services.controller.plans import has_same_content, to_document
+from services.controller.state import ControllerState
+
+logger = logging.getLogger(__name__)
+
+DEBOUNCE_S = 0.05
+"""Workers that start together join in one plan."""
+STOP_TIMEOUT_S = 3.0
+"""Longer than a round in which Redis does not answer."""
+SOLVE_MARGIN_S = 5.0
+"""Beyond the solver's own limits, how long a planner thread is waited for before it is left."""
+
+
+class Planner(Protocol):
+    """``planning.planner.make_plan``; tests hand in others."""
+
+    def __call__(
+        self,
+        observation: FleetObservation,
+        previous: Plan | None,
+        parameters: PlannerParameters,
+        solver: Solver | EnumerationSolver,
+        *,
+        plan_id: int,
+        time_limit_s: float | None = None,
+    ) -> Plan:
+        """Return the next plan; pure but for the solver."""
+        ...
+
+
+class ControlLoop:
+    """Reads, plans, publishes; survives everything that goes wrong on the way.
+
+    While Redis is gone the plan in force stays, whatever happens to membership: plan ids come from
+    Redis, and load balancers notice dead workers by themselves. Leases go on being kept, so the
+    first plan after Redis is back knows who is alive.
+    """
+
+    def __init__(self, state: ControllerState, planner: Planner = make_plan) -> None:
+        self._state = state
+        self._planner = planner
+        self._parameters = PlannerParameters(
+            objective=Objective(state.settings.objective),
+            utilisation_max=state.settings.utilisation_max,
+        )
+        self._persistence = Persistence(state)
+        self._assigner = Assigner(state.membership, state.clients)
+        self._due_s = state.clock() + state.settings.planning_period_s
+        self._solve: asyncio.Task[Plan] | None = None
+        self._is_stopping = False
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Do one round, which restores what Redis knows; then go on in the background."""
+        await self.step(is_periodic=True)
+        self._running = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End after the round in progress; give up on one that does not end."""
+        self._is_stopping = True
+        self._state.membership.changed.set()
+        if self._running is not None:
+            # Cancelling at once could leave a plan saved but not published, or half a mirror.
+            _, pending = await asyncio.wait({self._running}, timeout=STOP_TIMEOUT_S)
+            for task in pending:
+                task.cancel()
+        if self._solve is not None:
+            self._solve.cancel()
+        await self._assigner.stop()
+
+    async def _run(self) -> None:
+        while True:
+            is_periodic = await self._wait()
+            if self._is_stopping:
+                return
+            await self.step(is_periodic=is_periodic)
+
+    async def step(self, *, is_periodic: bool) -> None:
+        """Do one round; never raises.
+
+        Args:
+            is_periodic: The period is over: publish even when only demand figures changed.
+        """
+        try:
+            self._state.membership.expire()
+            # Every change up to here is in this round's plan.
+            self._state.membership.changed.clear()
+            if await self._synchronise() and not self._state.is_paused:
+                await self._plan(is_periodic=is_periodic)
+        except Exception:
+            logger.exception("planning failed; the plan in force stays")
+        try:
+            await self._push_assignments()
+        except Exception:
+            logger.exception("assignments failed; trying again next period")
+
+    async def _wait(self) -> bool:
+        """Sleep until the period is over, a lease runs out or membership changes.
+
+        Returns:
+            Whether the period is over.
+        """
+        state = self._state
+        began_s = state.clock()
+        wake_s = max(began_s, min(self._due_s, state.membership.next_expiry_s()))
+        try:
+            async with asyncio.timeout(wake_s - began_s):
+                await state.membership.changed.wait()
+            await asyncio.sleep(DEBOUNCE_S)
+        except TimeoutError:
+            # A process that was stopped or starved heard no renewals; that is not the workers'
+            # silence, and must not empty the placement.
+            state.membership.extend(max(0.0, state.clock() - wake_s - DEBOUNCE_S))
+        now_s = state.clock()
+        if now_s < self._due_s:
+            return False
+        self._due_s = now_s + state.settings.planning_period_s
+        return True
+
+    async def _synchronise(self) -> bool:
+        """Exchange state with Redis; return whether it answers."""
+        try:
+            await self._persistence.synchronise()
+        except STORE_ERRORS as error:
+            self._state.observer.lose_connection(error)
+            return False
+        return True
+
+    async def _plan(self, *, is_periodic: bool) -> None:
+        """Make a plan and put it in force, unless it says nothing new before its time."""
+        state = self._state
+        workers = state.membership.workers()
+        is_young = state.clock() - state.started_s < state.settings.lease_s
+        if not workers and is_young:
+            # Nothing to restore from, and workers take up to a lease to find a new controller.
+            return
+        previous = state.board.in_force
+        began_s = state.clock()
+        plan = await self._solve_in_thread(state.observer.observe(workers), previous)
+        plan = replace(plan, solve_s=state.clock() - began_s)
+        if previous is not None and not is_periodic and has_same_content(plan, previous):
+            return
+        try:
+            plan_id = await state.store.next_plan_id(previous.plan_id if previous else 0)
+            plan = replace(plan, plan_id=plan_id)
+            await state.store.save_plan(plan_id, to_document(plan))
+        except STORE_ERRORS as error:
+            state.observer.lose_connection(error)
+            return
+        state.board.publish(plan)
+        is_news = previous is None or not has_same_content(plan, previous)
+        logger.log(
+            logging.INFO if is_news else logging.DEBUG,
+            "plan %d: %s (%s, %s, %.3f s)",
+            *(plan_id, plan.reason, plan.solver, plan.status, plan.solve_s),
+            extra={"plan_id": plan_id},
+        )
+
+    async def _solve_in_thread(self, observation: FleetObservation, previous: Plan | None) -> Plan:
+        """Run the planner beside the event loop.
+
+        Raises:
+            BackendError: it does not come back. The thread cannot be stopped, so no second one is
+                started while it lasts.
+        """
+        if self._solve is not None and not self._solve.done():
+            raise BackendError("the planner of an earlier period still runs")
+        limit_s = self._state.settings.solver_time_limit_s
+        self._solve = asyncio.create_task(
+            asyncio.to_thread(
+                self._planner,
+                *(observation, previous, self._parameters, self._state.solver),
+                plan_id=0,
+                time_limit_s=limit_s,
+            )
+        )
+        # Each cascade may use the limit twice: by the solver, then by its backup.
+        patience_s = 2.0 * limit_s * len(observation.cascades) + SOLVE_MARGIN_S
+        done, _ = await asyncio.wait({self._solve}, timeout=patience_s)
+        if not done:
+            raise BackendError(f"the planner did not answer within {patience_s:.0f} s")
+        return self._solve.result()
+
+    async def _push_assignments(self) -> None:
+        state = self._state
+        workers = state.membership.workers()
+        state.latencies.keep_workers(w.worker_id for w in workers)
+        if state.board.in_force is not None:
+            self._assigner.push(state.board.in_force)
+        await state.clients.keep({w.address for w in workers})

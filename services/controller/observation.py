@@ -1,0 +1,137 @@
+"""From telemetry to the planner's observation: demand, queues, profiles, workers."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+
+from diffserve.catalog import Catalog
+from diffserve.core import Plan, WorkerInfo
+from diffserve.planning.observation import CascadeObservation, FleetObservation, QueueState
+from diffserve.policy.demand import DemandParameters, DemandState
+from diffserve.telemetry.records import LoadBalancerReport
+from services.controller.arrivals import ArrivalCount, ArrivalMeter
+from services.controller.latencies import LatencyBook, common_device
+
+logger = logging.getLogger(__name__)
+
+
+class Observer:
+    """What is known of demand and queues, and how old that knowledge is.
+
+    Attributes:
+        reports: The newest reading, one row per live load balancer.
+        is_connected: Redis answered the last call.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        latencies: LatencyBook,
+        count_every_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.reports: tuple[LoadBalancerReport, ...] = ()
+        self.is_connected = False
+        self._is_loss_logged = False
+        self._catalog = catalog
+        self._latencies = latencies
+        self._count_every_s = count_every_s
+        self._clock = clock
+        self._read_s = clock()
+        self._meter = ArrivalMeter(clock())
+        self._last_count: ArrivalCount | None = None
+        # Bursts shorter than the SLO are absorbed by the queue, so that is the horizon.
+        self._parameters = {
+            cascade_id: DemandParameters(horizon_s=cascade.slo_s)
+            for cascade_id, cascade in sorted(catalog.cascades.items())
+        }
+        self._demand = {cascade_id: DemandState() for cascade_id in self._parameters}
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since telemetry was last read, or since start while it never was."""
+        return self._clock() - self._read_s
+
+    def take_in(self, reports: Sequence[LoadBalancerReport]) -> None:
+        """Take in a reading of Redis; may be called as often as one likes.
+
+        Arrivals are counted at most twice per period: a shorter interval is mostly noise.
+        """
+        now_s = self._clock()
+        self.reports, self._read_s, self.is_connected = tuple(reports), now_s, True
+        if self._is_loss_logged:
+            logger.info("Redis answers again")
+            self._is_loss_logged = False
+        if self._meter.seconds_since_count(now_s) < self._count_every_s / 2.0:
+            return
+        count = self._meter.count(self.reports, now_s)
+        if count is None:
+            # No telemetry is not no demand: the estimate stays.
+            return
+        self._last_count = count
+        for cascade_id, parameters in self._parameters.items():
+            self._demand[cascade_id] = parameters.observe(
+                self._demand[cascade_id], count.arrivals.get(cascade_id, 0), count.interval_s
+            )
+
+    def lose_connection(self, error: BaseException) -> None:
+        """Redis did not answer; everything known stays, and ages."""
+        self.is_connected = False
+        if not self._is_loss_logged:
+            logger.warning("Redis does not answer (%s); the plan in force stays", error)
+            self._is_loss_logged = True
+
+    def seed_demand(self, plan: Plan) -> None:
+        """Start from the demand of a plan made before a restart, so that it alone moves nothing."""
+        for cascade_id, parameters in self._parameters.items():
+            planned = plan.cascades.get(cascade_id)
+            if planned is not None and self._demand[cascade_id].num_periods == 0:
+                self._demand[cascade_id] = _state_behind(planned.demand_qps, parameters)
+
+    def arrival_qps(self, cascade_id: str) -> float:
+        """Return the arrival rate over the last counted interval; 0 before the first."""
+        return self._last_count.rate_qps(cascade_id) if self._last_count else 0.0
+
+    def queues(self) -> dict[str, QueueState]:
+        """Return the queues by variant, summed over load balancers."""
+        queues: dict[str, QueueState] = {}
+        for report in self.reports:
+            for variant_id, queue in report.queues.items():
+                before = queues.get(variant_id, QueueState())
+                queues[variant_id] = QueueState(
+                    length=before.length + queue.length,
+                    oldest_age_s=max(before.oldest_age_s, queue.oldest_age_s),
+                )
+        return queues
+
+    def observe(self, workers: tuple[WorkerInfo, ...]) -> FleetObservation:
+        """Return everything that the next plan depends on."""
+        device = common_device(workers)
+        catalog = self._catalog
+        return FleetObservation(
+            workers=workers,
+            cascades={
+                cascade_id: CascadeObservation(
+                    cascade=catalog.cascades[cascade_id],
+                    light=self._latencies.profile(catalog.cascades[cascade_id].light, device),
+                    heavy=self._latencies.profile(catalog.cascades[cascade_id].heavy, device),
+                    deferral=catalog.deferral[cascade_id],
+                    quality=catalog.quality[cascade_id],
+                    demand_qps=parameters.demand_qps(self._demand[cascade_id]),
+                )
+                for cascade_id, parameters in self._parameters.items()
+            },
+            queues=self.queues(),
+        )
+
+
+def _state_behind(demand_qps: float, parameters: DemandParameters) -> DemandState:
+    """Return the Poisson state whose ``demand_qps`` is the given one.
+
+    Inverts d = m + z sqrt(m / h): with r = sqrt(m), r^2 + (z / sqrt(h)) r - d = 0.
+    """
+    slope = parameters.quantile_z / math.sqrt(parameters.horizon_s)
+    root = (-slope + math.sqrt(slope * slope + 4.0 * demand_qps)) / 2.0
+    return DemandState(mean_qps=root * root, num_periods=1)

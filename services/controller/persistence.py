@@ -1,0 +1,85 @@
+"""What the controller keeps in Redis so that its own restart changes nothing."""
+
+from __future__ import annotations
+
+import logging
+
+from google.protobuf import json_format
+
+from diffserve.core import Plan
+from diffserve.rpc import convert
+from services.controller.latencies import device_kind
+from services.controller.plans import message_from_document
+from services.controller.state import ControllerState
+
+logger = logging.getLogger(__name__)
+
+
+class Persistence:
+    """Restores the state once, then mirrors it every period.
+
+    Everything is written again each time, not only what changed: a Redis that lost its data is
+    whole again after one period.
+    """
+
+    def __init__(self, state: ControllerState) -> None:
+        self._state = state
+        self._is_restored = False
+        self._restored_devices: set[str] = set()
+
+    async def synchronise(self) -> None:
+        """Restore what is not restored yet, read telemetry, write the mirror.
+
+        Raises:
+            STORE_ERRORS: Redis does not answer. Nothing is lost: the next call goes on from here.
+        """
+        if not self._is_restored:
+            await self._restore()
+            self._is_restored = True
+        await self._restore_profiles()
+        self._state.observer.take_in(await self._state.store.read_reports())
+        await self._mirror()
+
+    async def _restore(self) -> None:
+        """Read members, the pause switch and the plan in force, as an earlier process left them."""
+        state = self._state
+        workers = await state.store.load_workers()
+        is_paused = await state.store.load_paused()
+        plan = _readable_plan(await state.store.load_plan())
+        age_s = await state.store.plan_age_s(plan.plan_id) if plan else 0.0
+        # Nothing changes before all is read, so that a Redis lost half-way costs only the attempt.
+        state.membership.restore(workers)
+        state.is_paused = state.is_paused or is_paused
+        if plan is not None:
+            state.observer.seed_demand(plan)
+            state.board.publish(plan, age_s)
+            logger.info("plan %d is in force again", plan.plan_id, extra={"plan_id": plan.plan_id})
+
+    async def _restore_profiles(self) -> None:
+        """Read what was measured on kinds of devices that are new in this process."""
+        state = self._state
+        kinds = {device_kind(w.device) for w in state.membership.workers()}
+        for kind in sorted(kinds - self._restored_devices):
+            for variant_id in sorted(state.catalog.variants):
+                seconds = await state.store.load_profile(kind, variant_id)
+                state.latencies.restore(kind, variant_id, seconds)
+            self._restored_devices.add(kind)
+
+    async def _mirror(self) -> None:
+        state = self._state
+        await state.store.save_workers(state.membership.workers())
+        await state.store.save_paused(state.is_paused)
+        profiles = state.latencies.unsaved()
+        for key, seconds in profiles:
+            await state.store.save_profile(key.device, key.variant_id, seconds)
+        state.latencies.mark_saved(profiles)
+
+
+def _readable_plan(document: str | None) -> Plan | None:
+    if document is None:
+        return None
+    try:
+        return convert.plan_from_proto(message_from_document(document))
+    except json_format.ParseError:
+        logger.exception("the plan in Redis is unreadable; starting without one")
+        return None

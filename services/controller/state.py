@@ -1,0 +1,86 @@
+"""Everything one controller knows, shared by its RPCs and its control loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from diffserve.catalog import Catalog, load_catalog
+from diffserve.config import ControllerSettings
+from diffserve.errors import ConfigError
+from diffserve.planning.bruteforce import EnumerationSolver
+from diffserve.planning.solver import Solver, choose_solver
+from diffserve.telemetry.store import TelemetryStore
+from services.controller.assignments import WorkerClients
+from services.controller.latencies import LatencyBook
+from services.controller.membership import Membership
+from services.controller.observation import Observer
+from services.controller.plans import PlanBoard
+
+
+@dataclass(slots=True, kw_only=True)
+class ControllerState:
+    """The parts, each the owner of its own data; all of them live on one event loop.
+
+    Attributes:
+        settings: As loaded at start.
+        catalog: Variants, cascades and starting profiles.
+        clock: Monotonic seconds.
+        started_s: When this process started, by ``clock``.
+        solver: Backend of the planner.
+        store: Redis.
+        membership: Registered workers.
+        latencies: Measured execution times.
+        observer: Demand and queues.
+        board: The plan in force and its watchers.
+        clients: Channels to workers.
+        is_paused: An operator stopped re-planning.
+    """
+
+    settings: ControllerSettings
+    catalog: Catalog
+    clock: Callable[[], float]
+    started_s: float
+    solver: Solver | EnumerationSolver
+    store: TelemetryStore
+    membership: Membership
+    latencies: LatencyBook
+    observer: Observer
+    board: PlanBoard
+    clients: WorkerClients
+    is_paused: bool = False
+
+
+def build_state(settings: ControllerSettings, clock: Callable[[], float]) -> ControllerState:
+    """Build the parts; opens no connection.
+
+    Raises:
+        ConfigError: no usable Redis URL, catalog or solver; names the setting.
+    """
+    if not settings.redis_url:
+        raise ConfigError(
+            "controller.redis_url: the controller needs a Redis server (redis://host:port/db); "
+            "`diffserve up` starts one"
+        )
+    catalog = load_catalog(settings.catalog)
+    latencies = LatencyBook(catalog.latency)
+    return ControllerState(
+        settings=settings,
+        catalog=catalog,
+        clock=clock,
+        started_s=clock(),
+        solver=choose_solver(settings.solver),
+        store=_open_store(settings.redis_url),
+        membership=Membership(settings.lease_s, clock),
+        latencies=latencies,
+        observer=Observer(catalog, latencies, settings.planning_period_s, clock),
+        board=PlanBoard(clock),
+        clients=WorkerClients(settings.message_bytes_max),
+    )
+
+
+def _open_store(url: str) -> TelemetryStore:
+    try:
+        return TelemetryStore(url)
+    except ValueError as error:
+        raise ConfigError(f"controller.redis_url: {error}") from None
