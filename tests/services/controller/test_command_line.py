@@ -14,6 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from diffserve import logs
+from diffserve.rpc.server import run
 from diffserve.rpc.v1 import admin_pb2, admin_pb2_grpc
 from diffserve.telemetry.server import free_port
 from services.controller.__main__ import main
@@ -76,7 +77,7 @@ def test_a_wrong_setting_ends_it_with_one_line_naming_it(
     monkeypatch.setattr(
         sys, "argv", ["controller", "--redis-url=redis://127.0.0.1:1", "--catalog=mock", flag]
     )
-    assert main() == 2
+    assert run(main) == 2
     (record,) = caplog.records
     assert named in record.getMessage()
     assert record.exc_info is None
