@@ -7,17 +7,19 @@ relative to the file. Every mistake is reported with the table and field that ho
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diffserve.core import Cascade, Variant
-from diffserve.errors import ConfigError
+from diffserve.errors import ConfigError, ProfileError
 from diffserve.profiles.curves import DeferralProfile, QualityCurve
 from diffserve.profiles.latency import LatencyProfile
+
+ProfileT = TypeVar("ProfileT")
 
 SHIPPED = Path(__file__).parent / "catalogs"
 MOCK_PIPELINE = "mock"
@@ -181,18 +183,36 @@ def _build(path: Path, file: _CatalogFile) -> Catalog:
             for cascade_id, entry in file.cascade.items()
         },
         latency={
-            variant_id: _profile(path, f"variant.{variant_id}.latency_s", entry.latency_s)
+            variant_id: _located(
+                path, f"variant.{variant_id}.latency_s", LatencyProfile, entry.latency_s
+            )
             for variant_id, entry in file.variant.items()
         },
-        deferral={k: DeferralProfile(**e.deferral.model_dump()) for k, e in file.cascade.items()},
-        quality={k: QualityCurve(**e.quality.model_dump()) for k, e in file.cascade.items()},
+        deferral={
+            cascade_id: _located(
+                path,
+                f"cascade.{cascade_id}.deferral",
+                DeferralProfile,
+                **entry.deferral.model_dump(),
+            )
+            for cascade_id, entry in file.cascade.items()
+        },
+        quality={
+            cascade_id: _located(
+                path, f"cascade.{cascade_id}.quality", QualityCurve, **entry.quality.model_dump()
+            )
+            for cascade_id, entry in file.cascade.items()
+        },
     )
 
 
-def _profile(path: Path, where: str, seconds_by_batch: dict[int, float]) -> LatencyProfile:
+def _located(
+    path: Path, where: str, make: Callable[..., ProfileT], *values: Any, **fields: Any
+) -> ProfileT:
+    """Make a profile; an error tells the file and the entry."""
     try:
-        return LatencyProfile(seconds_by_batch)
-    except ConfigError as error:
+        return make(*values, **fields)
+    except ProfileError as error:
         raise ConfigError(f"{path}: {where}: {error}") from None
 
 

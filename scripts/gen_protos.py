@@ -28,8 +28,9 @@ def tool_python() -> Path:
     python = TOOL_ENV / "bin" / "python"
     stamp = TOOL_ENV / "installed.txt"
     if not stamp.exists() or stamp.read_text() != "\n".join(TOOLS):
+        print("installing the pinned stub generator, once", flush=True)
         venv.create(TOOL_ENV, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *TOOLS], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--quiet", *TOOLS], check=True)
         stamp.write_text("\n".join(TOOLS))
     return python
 
@@ -41,7 +42,11 @@ def generate(out: Path) -> None:
     for plugin in ("python", "grpc_python", "mypy", "mypy_grpc"):
         command.append(f"--{plugin}_out={out}")
     environment = {"PATH": f"{TOOL_ENV / 'bin'}:/usr/bin:/bin"}
-    subprocess.run([*map(str, command), *sources], check=True, env=environment)
+    done = subprocess.run(
+        [*map(str, command), *sources], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
     (out / PACKAGE / "__init__.py").write_text('"""Generated from protos/; see scripts/."""\n')
 
 

@@ -81,7 +81,9 @@ async def serve(
     """
     names = [endpoint.name for endpoint in endpoints]
     state = Health(names)
-    server = grpc.aio.server(options=channel_options(settings.message_bytes_max))
+    # Without so_reuseport=0 two servers may share a port, each getting some of the calls.
+    options = [*channel_options(settings.message_bytes_max), ("grpc.so_reuseport", 0)]
+    server = grpc.aio.server(options=options)
     for endpoint in endpoints:
         endpoint.add(endpoint.servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(state.servicer, server)

@@ -1,0 +1,105 @@
+"""Where commands connect to, and gRPC errors told as sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from diffserve.cli.output import CliError
+from diffserve.config import ControllerSettings, LoadBalancerSettings, UpSettings, load_settings
+from diffserve.rpc.channel import open_sync_channel
+from diffserve.rpc.v1.admin_pb2_grpc import AdminStub
+
+CALL_TIMEOUT_S = 10.0
+"""Deadline of calls that only ask or tell the controller something."""
+
+
+def loadbalancer_address(given: str) -> str:
+    """Return the address of the clients' door: as given, else by the settings."""
+    up = load_settings(UpSettings, environ=os.environ)
+    own = load_settings(LoadBalancerSettings, environ=os.environ)
+    is_set = "loadbalancer_port" in up.model_fields_set
+    return given or f"127.0.0.1:{up.loadbalancer_port if is_set else own.port}"
+
+
+def controller_address(given: str) -> str:
+    """Return the address of the controller: as given, else by the settings."""
+    up = load_settings(UpSettings, environ=os.environ)
+    own = load_settings(ControllerSettings, environ=os.environ)
+    if given or "controller_address" in up.model_fields_set:
+        return given or up.controller_address
+    is_set = "controller_port" in up.model_fields_set
+    return f"127.0.0.1:{up.controller_port if is_set else own.port}"
+
+
+@contextlib.contextmanager
+def connected(address: str, service: str) -> Iterator[grpc.Channel]:
+    """Open a channel; any gRPC error inside becomes a ``CliError`` that names the service."""
+    with open_sync_channel(address) as channel:
+        try:
+            yield channel
+        except grpc.RpcError as error:
+            raise explain(error, address, service) from None
+
+
+@contextlib.contextmanager
+def admin(address: str) -> Iterator[AdminStub]:
+    """Open the controller's Admin service; ``address`` empty means by the settings."""
+    with connected(controller_address(address), "controller") as channel:
+        yield AdminStub(channel)
+
+
+def explain(error: grpc.RpcError, address: str, service: str) -> CliError:
+    """Return a gRPC error as one sentence with what to do about it."""
+    assert isinstance(error, grpc.Call)
+    code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        return CliError(_violations(error) or details, exit_code=2)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        # The two texts of gRPC itself; anything else was said by the service.
+        if details.startswith(("failed to connect", "DNS resolution failed")):
+            return CliError(f"no {service} answers at {address}; start one with `make serve`")
+        if "Socket closed" in details or "Connection reset" in details:
+            return CliError(f"the {service} at {address} went away during the call; try again")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        # gRPC's own text when the client's clock ran out is no sentence for people.
+        said = "" if details == "Deadline Exceeded" else f": {details}"
+        return CliError(f"no answer in time from the {service} at {address}{said}")
+    if code is grpc.StatusCode.CANCELLED:
+        return CliError("cancelled")
+    hint = _retry_hint(error)
+    return CliError(f"{details or code.name.lower()}{hint}")
+
+
+def _details(error: grpc.Call) -> list[Message]:
+    """Return the google.rpc details of an error that we know how to tell."""
+    status = rpc_status.from_call(error)
+    found: list[Message] = []
+    for packed in status.details if status is not None else ():
+        for kind in (error_details_pb2.BadRequest, error_details_pb2.RetryInfo):
+            message = kind()
+            if packed.Unpack(message):
+                found.append(message)
+    return found
+
+
+def _violations(error: grpc.Call) -> str:
+    return "; ".join(
+        f"{violation.field}: {violation.description}"
+        for detail in _details(error)
+        if isinstance(detail, error_details_pb2.BadRequest)
+        for violation in detail.field_violations
+    )
+
+
+def _retry_hint(error: grpc.Call) -> str:
+    for detail in _details(error):
+        if isinstance(detail, error_details_pb2.RetryInfo):
+            return f" (try again in {detail.retry_delay.ToTimedelta().total_seconds():.1f} s)"
+    return ""

@@ -1,0 +1,244 @@
+"""The `diffserve` command: names, flags and help of every subcommand.
+
+Implementations are imported when their command runs, so that ``--help`` and completion stay fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from diffserve.cli.output import CliError
+from diffserve.errors import DiffServeError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Admin = Annotated[
+    str, typer.Option("--address", metavar="HOST:PORT", help="Controller; default: by settings.")
+]
+Port = Annotated[int | None, typer.Option(help="0 takes any free port.")]
+
+app = typer.Typer(
+    name="diffserve",
+    help="Serve text-to-image diffusion cascades: a light model first, a heavy one where it pays.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+plan_app = typer.Typer(help="Plans of the controller.", no_args_is_help=True)
+workers_app = typer.Typer(help="Workers of the deployment.", no_args_is_help=True)
+cascade_app = typer.Typer(help="Cascades of the catalog.", no_args_is_help=True)
+planning_app = typer.Typer(help="Stop or resume re-planning.", no_args_is_help=True)
+app.add_typer(plan_app, name="plan")
+app.add_typer(workers_app, name="workers")
+app.add_typer(cascade_app, name="cascade")
+app.add_typer(planning_app, name="planning")
+
+
+@app.command()
+def up(
+    num_workers: Annotated[
+        int | None, typer.Option("--workers", help="Worker processes; 0: one per core.")
+    ] = None,
+    catalog: Annotated[
+        str | None, typer.Option(help="Shipped catalog (embedded, mock) or a TOML file.")
+    ] = None,
+    redis_url: Annotated[str | None, typer.Option(help="Use this Redis, start none.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    loadbalancer_port: Port = None,
+    controller_port: Port = None,
+    worker_port: Port = None,
+    discriminator_port: Port = None,
+    redis_port: Port = None,
+    grace_s: Annotated[float | None, typer.Option(help="Seconds to drain on stop.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    run_dir: Annotated[str, typer.Option(help="For logs; default: build/run/<time>.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Run everything on this machine until Ctrl-C: Redis, controller, workers, load balancer."""
+    options = dict(locals())
+    from diffserve.cli.up import run_up
+
+    run_directory, as_json = options.pop("run_dir"), options.pop("as_json")
+    flags = {name: value for name, value in options.items() if value is not None}
+    raise typer.Exit(run_up(flags, run_directory, as_json=as_json))
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="FILE.png, .jpg or .webp.")],
+    seed: Annotated[int | None, typer.Option(help="Reproduces an image.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds to wait, at most.")] = None,
+    prefer: Annotated[str, typer.Option(help="auto, light or heavy.")] = "auto",
+    cascade: Annotated[str, typer.Option(help="Which cascade; default: the catalog's.")] = "",
+    width: Annotated[int, typer.Option(help="Pixels; 0: native.")] = 0,
+    height: Annotated[int, typer.Option(help="Pixels; 0: native.")] = 0,
+    steps: Annotated[int, typer.Option(help="Denoising steps; 0: the variant's own.")] = 0,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
+    negative: Annotated[str, typer.Option(help="What to avoid.")] = "",
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Load balancer.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Draw an image and show how it came about."""
+    from diffserve.cli.generate import Drawing, run_generate
+
+    drawing = Drawing(
+        prompt=prompt,
+        output=output,
+        seed=seed,
+        deadline_s=deadline,
+        preference=prefer,
+        cascade_id=cascade,
+        width=width,
+        height=height,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        negative_prompt=negative,
+    )
+    run_generate(drawing, address, as_json=as_json)
+
+
+@app.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
+    address: Admin = "",
+    as_json: Json = False,
+) -> None:
+    """Show the whole deployment on one page."""
+    from diffserve.cli.status import show_status, watch_status
+
+    if watch and as_json:
+        raise CliError("--watch and --json exclude each other", exit_code=2)
+    if watch:
+        watch_status(address)
+    else:
+        show_status(address, as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check this machine and say how to mend what is wrong."""
+    from diffserve.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(as_json=as_json))
+
+
+@app.command()
+def version(as_json: Json = False) -> None:
+    """Show the version."""
+    from diffserve import __version__
+    from diffserve.cli.output import emit_json
+
+    if as_json:
+        emit_json({"version": __version__})
+    else:
+        typer.echo(f"diffserve {__version__}")
+
+
+@plan_app.command("show")
+def plan_show(
+    plan_id: Annotated[int, typer.Argument(min=0, help="0: the plan in force.")] = 0,
+    address: Admin = "",
+    as_json: Json = False,
+) -> None:
+    """Show a plan: which worker runs what, how much is deferred, and why."""
+    from diffserve.cli.plan import show_plan
+
+    show_plan(plan_id, address, as_json=as_json)
+
+
+@planning_app.command("pause")
+def planning_pause(address: Admin = "", as_json: Json = False) -> None:
+    """Keep the plan in force until resumed."""
+    from diffserve.cli.plan import set_planning
+
+    set_planning(address, paused=True, as_json=as_json)
+
+
+@planning_app.command("resume")
+def planning_resume(address: Admin = "", as_json: Json = False) -> None:
+    """Plan again, every planning period."""
+    from diffserve.cli.plan import set_planning
+
+    set_planning(address, paused=False, as_json=as_json)
+
+
+@workers_app.command("list")
+def workers_list(address: Admin = "", as_json: Json = False) -> None:
+    """List registered workers."""
+    from diffserve.cli.workers import list_workers
+
+    list_workers(address, as_json=as_json)
+
+
+WorkerId = Annotated[str, typer.Argument(help="As `diffserve workers list` shows it.")]
+
+
+@workers_app.command("drain")
+def workers_drain(worker_id: WorkerId, address: Admin = "", as_json: Json = False) -> None:
+    """Take a worker out of the plan; what it runs is finished first."""
+    from diffserve.cli.workers import drain_worker
+
+    drain_worker(worker_id, address, resume=False, as_json=as_json)
+
+
+@workers_app.command("resume")
+def workers_resume(worker_id: WorkerId, address: Admin = "", as_json: Json = False) -> None:
+    """Take a drained worker back into the plan."""
+    from diffserve.cli.workers import drain_worker
+
+    drain_worker(worker_id, address, resume=True, as_json=as_json)
+
+
+@workers_app.command("scale")
+def workers_scale(
+    num_workers: Annotated[int, typer.Argument(min=1, help="How many containers to run.")],
+    project: Annotated[str, typer.Option(help="Compose project.")] = "diffserve",
+    as_json: Json = False,
+) -> None:
+    """Run this many worker containers in a compose deployment."""
+    from diffserve.cli.scale import scale_workers
+
+    scale_workers(num_workers, project, as_json=as_json)
+
+
+@cascade_app.command("list")
+def cascade_list(address: Admin = "", as_json: Json = False) -> None:
+    """List cascades with their variants, latencies and quality curves."""
+    from diffserve.cli.cascade import list_cascades
+
+    list_cascades(address, as_json=as_json)
+
+
+def main() -> None:
+    """Run the command line; every expected error is one line on standard error."""
+    try:
+        # Commands raise typer.Exit for a status; without standalone mode it is returned.
+        status = app(prog_name="diffserve", standalone_mode=False)
+    except CliError as error:
+        _fail(str(error), error.exit_code)
+    except DiffServeError as error:
+        _fail(str(error), 2)
+    except typer.TyperException as error:
+        # Asked for nothing, the help was the answer and there is no message.
+        said = error.format_message().rstrip(".")
+        _fail(f"{said}; see --help" if said else "what shall be done?", error.exit_code)
+    except BrokenPipeError:
+        # The reader left (`| head`); Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    sys.stderr.write(f"diffserve: {message}\n")
+    sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

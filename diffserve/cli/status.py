@@ -1,0 +1,148 @@
+"""``diffserve status``: the deployment on one page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from diffserve.cli.connection import CALL_TIMEOUT_S, admin
+from diffserve.cli.output import (
+    CliError,
+    duration,
+    emit_json,
+    joined,
+    percent,
+    stdout,
+    table,
+    to_document,
+)
+from diffserve.cli.plan import plan_line
+from diffserve.cli.workers import workers_table
+from diffserve.core import Outcome
+from diffserve.rpc.v1 import admin_pb2
+from diffserve.rpc.v1.admin_pb2_grpc import AdminStub
+
+REFRESH_S = 1.0
+
+
+def show_status(address: str, *, as_json: bool) -> None:
+    """Print the status once."""
+    with admin(address) as stub:
+        status = _ask(stub)
+    if as_json:
+        emit_json(to_document(status))
+    else:
+        stdout().print(status_page(status))
+
+
+def watch_status(address: str) -> None:
+    """Refresh the page until Ctrl-C; a controller that restarts is waited for."""
+    console = stdout()
+    with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
+        page: RenderableType = Text("connecting")
+        while True:
+            try:
+                with admin(address) as stub:
+                    while True:
+                        page = status_page(_ask(stub))
+                        live.update(page, refresh=True)
+                        time.sleep(REFRESH_S)
+            except CliError as error:
+                live.update(Group(Text(str(error), style="red"), page), refresh=True)
+                time.sleep(REFRESH_S)
+            except KeyboardInterrupt:
+                return
+
+
+def _ask(stub: AdminStub) -> admin_pb2.Status:
+    return stub.GetStatus(admin_pb2.GetStatusRequest(), timeout=CALL_TIMEOUT_S)
+
+
+def status_page(status: admin_pb2.Status) -> Group:
+    """Return plan, workers and cascades as one page."""
+    plan = Text("no plan yet", style="yellow")
+    if status.HasField("plan"):
+        plan = Text(plan_line(status.plan))
+        if status.plan.status != "optimal":
+            plan.stylize("yellow")
+    return Group(
+        _headline(status),
+        plan,
+        *(Text(""), workers_table(status.workers)),
+        *(Text(""), traffic_table(status)),
+        *(Text(""), outcomes_table(status)),
+    )
+
+
+def _headline(status: admin_pb2.Status) -> Text:
+    line = Text(f"DiffServe {status.version}, up {duration(status.uptime_s)}", style="bold")
+    redis = "connected" if status.redis_connected else "gone, serving by the last plan"
+    style = "not bold" if status.redis_connected else "bold red"
+    line.append(f"   Redis {redis}", style=style)
+    line.append(f"   telemetry {duration(status.telemetry_age_s)} old", style="not bold")
+    line.append(f"   solver {status.solver}", style="not bold")
+    if status.planning_paused:
+        line.append("   planning PAUSED", style="bold yellow")
+    else:
+        line.append(f"   plans every {duration(status.planning_period_s)}", style="not bold")
+    return line
+
+
+def traffic_table(status: admin_pb2.Status) -> Table:
+    """Return one row per cascade: demand and deferral as measured and as planned, queues."""
+    rows = table(
+        "cascade", ">demand / planned", ">deferred / planned", ">light queue", ">heavy queue",
+        ">running",
+    )  # fmt: skip
+    planned = {plan.cascade_id: plan for plan in status.plan.cascades}
+    for cascade in status.cascades:
+        plan = planned.get(cascade.cascade_id)
+        demand = f"{plan.demand_qps:.2f} qps" if plan else "-"
+        deferral = percent(plan.deferral_fraction) if plan else "-"
+        rows.add_row(
+            cascade.cascade_id,
+            f"{cascade.arrival_qps:.2f} / {demand}",
+            f"{_share(deferred_share(cascade.outcomes))} / {deferral}",
+            str(cascade.light_queue_length),
+            str(cascade.heavy_queue_length),
+            str(cascade.num_in_progress),
+        )
+    return rows
+
+
+def outcomes_table(status: admin_pb2.Status) -> Table:
+    """Return one row per cascade: how its queries ended since the load balancers started."""
+    rows = table("cascade", ">queries", ">in time", ">SLO", "outcomes")
+    for cascade in status.cascades:
+        known = [o for o in Outcome if cascade.outcomes.get(o)]
+        rows.add_row(
+            cascade.cascade_id,
+            str(cascade.num_arrivals),
+            _share(answered_share(cascade.outcomes)),
+            duration(cascade.slo_s),
+            joined(f"{outcome.replace('_', ' ')} {cascade.outcomes[outcome]}" for outcome in known),
+        )
+    return rows
+
+
+def answered_share(outcomes: Mapping[str, int]) -> float | None:
+    """Return the share of queries answered in time, those whose client left not counted."""
+    total = sum(n for outcome, n in outcomes.items() if outcome != Outcome.CANCELLED)
+    answered = sum(outcomes.get(outcome, 0) for outcome in Outcome if outcome.is_answered)
+    return answered / total if total else None
+
+
+def deferred_share(outcomes: Mapping[str, int]) -> float | None:
+    """Return the share of answers that were deferred, those that fell back included."""
+    total = sum(outcomes.get(outcome, 0) for outcome in Outcome if outcome.is_answered)
+    deferred = outcomes.get(Outcome.HEAVY, 0) + outcomes.get(Outcome.LIGHT_FALLBACK, 0)
+    return deferred / total if total else None
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else percent(value)

@@ -1,0 +1,109 @@
+"""The command line itself: exit codes, one line of error, one JSON document, quick start."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from diffserve import __version__
+from diffserve.telemetry.server import free_port
+
+SERVICES = ("CONTROLLER", "LOADBALANCER", "WORKER", "DISCRIMINATOR")
+HEAVY_MODULES = ("torch", "diffusers", "transformers", "grpc", "pydantic", "redis", "numpy")
+
+
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "diffserve.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environ},
+        check=False,
+        timeout=60,
+    )
+
+
+def test_help_names_every_command() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for command in ("up", "generate", "status", "plan", "workers", "cascade", "doctor", "planning"):
+        assert command in done.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "import diffserve.cli.main\n"
+        f"print([name for name in {HEAVY_MODULES!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_version_as_json() -> None:
+    assert json.loads(run("version", "--json").stdout) == {"version": __version__}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nosuch"], "No such command 'nosuch'"),
+        (["generate", "an owl"], "--output"),
+        (["generate", "an owl", "-o", "owl.gif"], ".webp"),
+        (["generate", "an owl", "-o", "owl.png", "--prefer", "medium"], "auto, light, heavy"),
+        (["generate", "an owl", "-o", "owl.png", "--steps", str(10**12)], "cannot be sent"),
+        (["status", "--watch", "--json"], "exclude"),
+        (["up", "--catalog", "nosuch"], "no file"),
+        (["up", "--log-level", "loud"], "up.log_level"),
+        (["up", "--redis-url", "redis://127.0.0.1:1/0", "--catalog", "mock"], "up.redis_url"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(arguments: list[str], says: str) -> None:
+    # Whatever else runs on this machine must not matter, nor weights that are not there.
+    free = {f"DIFFSERVE_UP_{name}_PORT": "0" for name in SERVICES}
+    done = run(*arguments, DIFFSERVE_CATALOG="mock", **free)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_same_port_twice_is_named() -> None:
+    port = str(free_port())
+    done = run("up", "--catalog", "mock", "--controller-port", port, "--loadbalancer-port", port)
+    assert done.returncode == 2
+    assert f"up.loadbalancer_port: {port} is also the port of another service" in done.stderr
+
+
+def test_unknown_variable_is_named() -> None:
+    done = run("status", DIFFSERVE_NOSUCH="1")
+    assert done.returncode == 2
+    assert "DIFFSERVE_NOSUCH" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "service"),
+    [
+        (["generate", "an owl", "-o", "owl.png"], "load balancer"),
+        (["status"], "controller"),
+        (["status", "--json"], "controller"),
+        (["plan", "show"], "controller"),
+        (["workers", "list"], "controller"),
+        (["workers", "drain", "worker-0"], "controller"),
+        (["cascade", "list"], "controller"),
+        (["planning", "pause"], "controller"),
+    ],
+)
+def test_nobody_there_says_what_to_start(arguments: list[str], service: str) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    done = run(*arguments, "--address", address)
+    assert done.returncode == 1
+    expected = f"no {service} answers at {address}; start one with `make serve`"
+    assert done.stderr.splitlines()[-1] == f"diffserve: {expected}"
+    assert done.stdout == ""

@@ -1,0 +1,56 @@
+"""The status page, from messages."""
+
+from __future__ import annotations
+
+import io
+
+from diffserve.cli.output import console_on
+from diffserve.cli.status import answered_share, deferred_share, status_page
+from diffserve.rpc.v1 import admin_pb2, controller_pb2
+
+
+def page(status: admin_pb2.Status) -> str:
+    text = io.StringIO()
+    console_on(text).print(status_page(status))
+    return text.getvalue()
+
+
+def full_status() -> admin_pb2.Status:
+    plan = controller_pb2.Plan(
+        plan_id=7, solver="cbc", status="optimal", solve_s=0.02, reason="because [so]"
+    )
+    plan.cascades.add(cascade_id="c", demand_qps=2.0, deferral_fraction=0.25)
+    status = admin_pb2.Status(
+        version="1.2.3", solver="cbc", plan=plan, redis_connected=True, planning_period_s=2.0
+    )
+    status.workers.add(worker_id="w-0", assigned="v", resident=["v", "u"], device="cpu")
+    status.cascades.add(
+        cascade_id="c",
+        arrival_qps=1.5,
+        slo_s=4.0,
+        num_arrivals=10,
+        heavy_queue_length=3,
+        outcomes={"light": 6, "heavy": 2, "expired": 2},
+    )
+    return status
+
+
+def test_page_shows_plan_workers_and_traffic() -> None:
+    text = page(full_status())
+    parts = ("plan 7", "cbc", "because [so]", "w-0", "1.50 / 2.00", "25 % / 25 %", "80 %", "4.0 s")
+    for part in parts:
+        assert part in text
+
+
+def test_page_without_plan_or_redis_says_so() -> None:
+    text = page(admin_pb2.Status(version="1.2.3", planning_paused=True))
+    for part in ("no plan yet", "Redis gone", "PAUSED"):
+        assert part in text
+
+
+def test_shares_count_what_they_should() -> None:
+    outcomes = {"light": 5, "heavy": 2, "light_fallback": 1, "expired": 2, "cancelled": 9}
+    assert answered_share(outcomes) == 0.8
+    assert deferred_share(outcomes) == 0.375
+    assert answered_share({}) is None
+    assert deferred_share({"expired": 1}) is None
