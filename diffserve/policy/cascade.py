@@ -62,13 +62,13 @@ def decide(image: LightImage) -> Decision:
     elif image.percentile >= image.deferral_fraction:
         return Decision(
             Verdict.ACCEPT,
-            f"confidence is above {image.percentile:.0%} of recent images; "
-            f"the plan defers the lowest {image.deferral_fraction:.0%}",
+            f"confidence ranks at {image.percentile:.0%} of recent images; "
+            f"the plan defers only those below {image.deferral_fraction:.0%}",
         )
     else:
         reason = (
-            f"confidence is above only {image.percentile:.0%} of recent images; "
-            f"the plan defers the lowest {image.deferral_fraction:.0%}"
+            f"confidence ranks at {image.percentile:.0%} of recent images; "
+            f"the plan defers those below {image.deferral_fraction:.0%}"
         )
     if image.heavy_answer_s > image.slack_s:
         return Decision(Verdict.FALL_BACK, f"{reason}, but the heavy variant cannot make it")

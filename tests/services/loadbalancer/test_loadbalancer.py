@@ -41,7 +41,7 @@ async def test_confident_light_image_is_returned_with_its_story() -> None:
         assert (answer.seed, answer.plan_id, answer.cascade_id) == (7, 1, "mock")
         assert answer.times.light_execution_s == pytest.approx(0.02)
         assert 0.02 <= answer.times.total_s < 1.0
-        assert "above 90%" in answer.reason
+        assert "ranks at 90%" in answer.reason
         sent = cluster.workers["w1"].parameters[0]
         assert (sent.width, sent.height, sent.seed) == (64, 64, 7)
 
