@@ -84,7 +84,13 @@ class WorkerSettings(SharedSettings):
     """Settings of ``services/worker``."""
 
     port: int = Field(50061, ge=0, le=65535, description="port of Worker")
-    worker_id: str = Field("", description="stable name of the slot; empty: worker-<port>")
+    worker_id: str = Field(
+        "",
+        description=(
+            "stable name of the slot; empty: worker-<port>, with the host name before the port "
+            "when listening on every interface"
+        ),
+    )
     advertise_address: str = Field(
         "",
         description="host:port others use to reach it; empty: <host>:<port>, and the host name "

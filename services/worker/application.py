@@ -56,7 +56,9 @@ class WorkerApplication:
     @property
     def worker_id(self) -> str:
         """Stable name of this worker's slot."""
-        return self._settings.worker_id or f"worker-{self._port}"
+        # Replicas of a container share their port, but not their host name.
+        host = f"{socket.gethostname()}-" if self._settings.host in EVERYWHERE else ""
+        return self._settings.worker_id or f"worker-{host}{self._port}"
 
     async def start(self, health: Health, port: int) -> None:
         """Load and warm up what the settings ask for, then join the cluster.

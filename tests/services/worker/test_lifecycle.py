@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
 
 import grpc
 import pytest
 
+from diffserve.catalog import load_catalog
+from diffserve.config import WorkerSettings
 from diffserve.errors import ConfigError
 from diffserve.rpc.v1 import controller_pb2_grpc, worker_pb2
 from services.worker import executor, membership
+from services.worker.application import WorkerApplication
 from tests.services.worker.harness import (
     FakeController,
     RunningWorker,
@@ -233,3 +237,18 @@ async def test_a_wrong_preload_ends_start_up() -> None:
     with pytest.raises(ConfigError, match=r"worker\.preload: no variant 'v-x'"):
         async with running_worker(mock_catalog({"v-a": 0.01}), preload="v-x"):
             pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"host": "127.0.0.1"}, "worker-50061"),
+        ({"host": "0.0.0.0"}, f"worker-{socket.gethostname()}-50061"),
+        ({"host": "0.0.0.0", "worker_id": "mine"}, "mine"),
+    ],
+)
+def test_replicas_of_a_container_have_names_of_their_own(
+    settings: dict[str, str], expected: str
+) -> None:
+    application = WorkerApplication(WorkerSettings(**settings), load_catalog("mock"), 1)
+    assert application.worker_id == expected
