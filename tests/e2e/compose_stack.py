@@ -17,7 +17,7 @@ from tests.e2e.compose_images import ensure_base_images, local_torch_index
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMPOSE_FILE = ROOT / "deploy" / "compose" / "compose.yaml"
-LOOPBACK_FILE = Path(__file__).parent / "compose.loopback.yaml"
+BUILD_FILE = Path(__file__).parent / "compose.build.yaml"
 BUILD_S = 1800.0
 UP_S = 300
 SERVICES = ("controller", "discriminator", "loadbalancer", "worker")
@@ -27,14 +27,14 @@ SERVICES = ("controller", "discriminator", "loadbalancer", "worker")
 class ComposeStack:
     """One compose project on one engine.
 
-    On the test's private engine, containers share a network namespace that has only loopback; the
-    CLI enters it. On a user's engine the ports are published, as a user has them.
+    The user's compose file is used as it is. On a private engine ports are published inside its
+    network namespace, which the CLI enters.
 
     Attributes:
         engine: Where it runs.
         project: Name of the compose project.
         catalog: What it serves.
-        published: Settings of the published ports; empty on a private engine.
+        published: Settings of the published ports; empty for the defaults.
     """
 
     engine: Engine
@@ -46,16 +46,14 @@ class ComposeStack:
         chosen = {"DIFFSERVE_CATALOG": self.catalog, "IMAGE_TAG": "test"}
         return {**self.engine.environ(), **chosen, **self.published}
 
-    def compose(self, *arguments: str, timeout_s: float = 120.0, **environ: str) -> str:
-        """Run the compose program on the user's file, and the overlay where there is no network."""
-        files = [COMPOSE_FILE, *([LOOPBACK_FILE] if self.engine.is_private else [])]
-        named = [part for file in files for part in ("--file", str(file))]
-        command = [*self.engine.compose, "--project-name", self.project, *named, *arguments]
-        return run(command, {**self.environ(), **environ}, timeout_s)
+    def compose(self, *arguments: str, timeout_s: float = 120.0) -> str:
+        """Run the compose program on the user's file."""
+        named = ("--project-name", self.project, "--file", str(COMPOSE_FILE))
+        return run([*self.engine.compose, *named, *arguments], self.environ(), timeout_s)
 
     def cli(self, *arguments: str, timeout_s: float = 120.0) -> Any:
         """Run `diffserve ... --json` where the published ports are, and return its document."""
-        command = [*self._enter(), sys.executable, "-m", "diffserve.cli.main", *arguments]
+        command = [*self.engine.enter(), sys.executable, "-m", "diffserve.cli.main", *arguments]
         return json.loads(run([*command, "--json"], self.environ(), timeout_s))
 
     @property
@@ -79,20 +77,16 @@ class ComposeStack:
         kinds = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
         return [name for kind in kinds for name in self.engine.docker(*kind, *mine).split()]
 
-    def _enter(self) -> list[str]:
-        if not self.engine.is_private:
-            return []
-        state = self.engine.docker("inspect", "--format={{.State.Pid}}", f"{self.project}-net-1")
-        return ["nsenter", "--target", state.strip(), "--net", "--"]
-
 
 def build_images(engine: Engine) -> tuple[str, ...]:
     """Build the images of all services; return the base images that had to be stood in."""
     stood_in = ensure_base_images(engine)
-    stack = ComposeStack(engine, "diffserve-build", "mock", {})
+    files = [COMPOSE_FILE, *([BUILD_FILE] if engine.is_private else [])]
+    named = [part for file in files for part in ("--file", str(file))]
     with local_torch_index() if engine.is_private else contextlib.nullcontext() as index:
         chosen = {"TORCH_INDEX_URL": index} if index else {}
-        stack.compose("build", *SERVICES, timeout_s=BUILD_S, **chosen)
+        environ = {**engine.environ(), "IMAGE_TAG": "test", **chosen}
+        run([*engine.compose, *named, "build", *SERVICES], environ, BUILD_S)
     return stood_in
 
 
