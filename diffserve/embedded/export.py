@@ -1,0 +1,29 @@
+"""Writing trained weights in the form that ships: half precision, safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from diffserve.embedded.discriminator import DiscriminatorNetwork, SceneDiscriminator
+from diffserve.embedded.networks import new_scheduler
+from diffserve.embedded.pipeline import EmojiScenePipeline
+from diffserve.embedded.text_encoder import LayoutPlanner
+from diffserve.embedded.tokenizer import build_tokenizer
+
+#: Weights are stored in half precision and computed with in single precision on CPUs.
+STORAGE_DTYPE = torch.float16
+
+
+def export_pipeline(planner: LayoutPlanner, denoiser: UNet2DConditionModel, folder: Path) -> None:
+    """Write a pipeline in diffusers' folder format, readable by ``from_pretrained``."""
+    pipeline = EmojiScenePipeline(build_tokenizer(), planner, denoiser, new_scheduler())
+    pipeline.to(dtype=STORAGE_DTYPE)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+
+
+def export_discriminator(network: DiscriminatorNetwork, folder: Path) -> None:
+    """Write a discriminator, readable by ``SceneDiscriminator.from_pretrained``."""
+    SceneDiscriminator(network.to(STORAGE_DTYPE), build_tokenizer()).save_pretrained(folder)

@@ -1,0 +1,223 @@
+"""Procedural scenes: what they contain, how they are sampled and how they are rendered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from diffserve.embedded.concepts import (
+    BACKGROUND_NAMES,
+    BACKGROUNDS,
+    CONCEPT_NAMES,
+    HORIZON,
+    STYLES,
+)
+
+#: Side of a rendered scene, in pixels.
+IMAGE_PX = 64
+#: Each object is shifted by up to this many pixels along each axis.
+JITTER_PX = 2
+#: Share of the multi-object combinations that training never sees.
+HELD_OUT_SHARE = 0.1
+
+Array = NDArray[np.uint8]
+
+
+class Level(Enum):
+    """Difficulty of a scene, from one object to three different ones."""
+
+    ONE = "one"
+    TWO = "two"
+    COUNT = "count"
+    THREE = "three"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A square region that one object fills: centre and side, in pixels."""
+
+    x: int
+    y: int
+    side: int
+
+
+_CENTRE = Slot(32, 32, 44)
+_LEFT, _RIGHT, _TOP, _BOTTOM = (Slot(x, y, 28) for x, y in ((16, 32), (48, 32), (32, 16), (32, 48)))
+_TOP_LEFT, _TOP_RIGHT, _BOTTOM_LEFT, _BOTTOM_RIGHT = (
+    Slot(x, y, 28) for y in (16, 48) for x in (16, 48)
+)
+
+#: Arrangements by name; concepts of a scene fill the slots in this order.
+LAYOUTS: Mapping[str, tuple[Slot, ...]] = MappingProxyType(
+    {
+        "single": (_CENTRE,),
+        "row": (_LEFT, _RIGHT),
+        "column": (_TOP, _BOTTOM),
+        "pyramid": (_TOP, _BOTTOM_LEFT, _BOTTOM_RIGHT),
+        "funnel": (_TOP_LEFT, _TOP_RIGHT, _BOTTOM),
+        "grid": (_TOP_LEFT, _TOP_RIGHT, _BOTTOM_LEFT, _BOTTOM_RIGHT),
+    }
+)
+
+#: The fixed arrangement of "two owls", "three owls" and "four owls".
+COUNT_LAYOUTS: Mapping[int, str] = MappingProxyType({2: "row", 3: "pyramid", 4: "grid"})
+
+_LEVEL_LAYOUTS: Mapping[Level, tuple[str, ...]] = MappingProxyType(
+    {
+        Level.ONE: ("single",),
+        Level.TWO: ("row", "column"),
+        Level.COUNT: tuple(COUNT_LAYOUTS.values()),
+        Level.THREE: ("pyramid", "funnel"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture in words: which concepts, where, in which style, before which background.
+
+    Attributes:
+        style: One of ``STYLES``.
+        background: One of ``BACKGROUND_NAMES``.
+        layout: A key of ``LAYOUTS``.
+        concepts: One concept name per slot of the layout.
+    """
+
+    style: str
+    background: str
+    layout: str
+    concepts: tuple[str, ...]
+
+    @property
+    def objects(self) -> tuple[tuple[str, Slot], ...]:
+        """Every concept with the slot it fills."""
+        return tuple(zip(self.concepts, LAYOUTS[self.layout], strict=True))
+
+    @property
+    def level(self) -> Level:
+        """The difficulty level the scene belongs to."""
+        if len(self.concepts) == 1:
+            return Level.ONE
+        if len(set(self.concepts)) == 1:
+            return Level.COUNT
+        return Level.TWO if len(self.concepts) == 2 else Level.THREE
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether the combination of concepts and layout is reserved for evaluation."""
+        return is_held_out(self.layout, self.concepts)
+
+
+def is_held_out(layout: str, concepts: tuple[str, ...]) -> bool:
+    """Return whether a combination is reserved for evaluation, by a stable hash.
+
+    The key is the arrangement, not its wording, so "a cat left of a dog" and "a dog right of a
+    cat" are on the same side of the split. Single objects are never held out.
+    """
+    if len(concepts) == 1:
+        return False
+    key = f"{layout}:{'+'.join(concepts)}".encode()
+    bucket = int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "big")
+    return bucket < HELD_OUT_SHARE * 2**32
+
+
+def sample_scene(rng: np.random.Generator, level: Level, *, held_out: bool = False) -> Scene:
+    """Draw a scene uniformly from one side of the split.
+
+    Args:
+        rng: Source of randomness.
+        level: Difficulty of the scene.
+        held_out: Draw from the combinations reserved for evaluation; ignored for ``Level.ONE``.
+
+    Returns:
+        The scene.
+    """
+    layouts = _LEVEL_LAYOUTS[level]
+    while True:
+        layout = layouts[rng.integers(len(layouts))]
+        size = len(LAYOUTS[layout])
+        if level is Level.COUNT:
+            picks = np.repeat(rng.integers(len(CONCEPT_NAMES)), size)
+        else:
+            picks = rng.choice(len(CONCEPT_NAMES), size=size, replace=False)
+        concepts = tuple(CONCEPT_NAMES[pick] for pick in picks)
+        if level is Level.ONE or is_held_out(layout, concepts) is held_out:
+            break
+    return Scene(
+        style=STYLES[rng.integers(len(STYLES))],
+        background=BACKGROUND_NAMES[rng.integers(len(BACKGROUND_NAMES))],
+        layout=layout,
+        concepts=concepts,
+    )
+
+
+def render(scene: Scene, rng: np.random.Generator | None = None) -> Array:
+    """Draw a scene.
+
+    Args:
+        scene: What to draw.
+        rng: Shifts every object by up to ``JITTER_PX``; without it objects sit at slot centres,
+            which is the *reference render* of the scene.
+
+    Returns:
+        RGB image, shape (64, 64, 3).
+    """
+    image = backdrop(scene.background).copy()
+    for concept, slot in scene.objects:
+        dx, dy = (0, 0) if rng is None else rng.integers(-JITTER_PX, JITTER_PX + 1, size=2)
+        colour, cover = sprite(scene.style, concept, slot.side)
+        x, y = slot.x - slot.side // 2 + int(dx), slot.y - slot.side // 2 + int(dy)
+        region = image[y : y + slot.side, x : x + slot.side]
+        region[:] = colour + (region * (255 - cover.astype(np.uint16)) // 255).astype(np.uint8)
+    return image
+
+
+@cache
+def backdrop(background: str) -> Array:
+    """Return the RGB backdrop of a background, shape (64, 64, 3), read-only."""
+    spec = BACKGROUNDS[BACKGROUND_NAMES.index(background)]
+    ramp = np.linspace(0.0, 1.0, IMAGE_PX)[:, None]
+    rows = (1 - ramp) * np.array(spec.top) + ramp * np.array(spec.bottom)
+    if spec.ground is not None:
+        rows[round(HORIZON * IMAGE_PX) :] = spec.ground
+    image = np.repeat(rows.round().astype(np.uint8)[:, None], IMAGE_PX, axis=1)
+    image.flags.writeable = False
+    return image
+
+
+@cache
+def sprite(style: str, concept: str, side: int) -> tuple[Array, Array]:
+    """Return a sprite scaled to ``side`` pixels.
+
+    Returns:
+        Colour premultiplied by coverage, shape (side, side, 3), and coverage in 0..255, shape
+        (side, side, 1).
+    """
+    atlas, cell_px = _atlas()
+    column, row = STYLES.index(style), CONCEPT_NAMES.index(concept)
+    box = (column * cell_px, row * cell_px, (column + 1) * cell_px, (row + 1) * cell_px)
+    scaled = atlas.crop(box).convert("RGBa").resize((side, side), Image.Resampling.LANCZOS)
+    pixels = np.frombuffer(scaled.tobytes(), np.uint8).reshape(side, side, 4)
+    # Resampling can overshoot by a few levels, but no premultiplied colour exceeds its coverage.
+    return np.minimum(pixels[..., :3], pixels[..., 3:]), pixels[..., 3:]
+
+
+@cache
+def _atlas() -> tuple[Image.Image, int]:
+    """Load the sprite atlas and the side of its cells, in pixels."""
+    assets = files("diffserve.embedded") / "assets"
+    index = json.loads((assets / "atlas.json").read_text())
+    if tuple(index["concepts"]) != CONCEPT_NAMES or tuple(index["styles"]) != STYLES:
+        raise ValueError("assets/atlas.json does not match concepts.py: run scripts/build_atlas.py")
+    with (assets / "atlas.webp").open("rb") as stream:
+        return Image.open(stream).convert("RGBA"), index["cell_px"]

@@ -1,0 +1,111 @@
+"""Training tasks of the text-to-image models: their batches and losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from diffusers import UNet2DConditionModel
+from transformers import PreTrainedTokenizerFast
+
+from diffserve.embedded.captions import Prompt, sample_prompt
+from diffserve.embedded.denoising import flow_loss, to_latents
+from diffserve.embedded.layout import LayoutTargets, compose_layout, exact_plan, layout_targets
+from diffserve.embedded.scenes import Level, render
+from diffserve.embedded.text_encoder import LayoutLogits, LayoutPlanner, TextEncoding
+from diffserve.embedded.tokenizer import tokenize
+from diffserve.embedded.trainer import TrainingTask
+
+#: Share of captions replaced by the empty one, which guidance needs.
+CAPTION_DROPOUT = 0.1
+
+#: How often each level is drawn. The light model mostly studies single objects.
+LIGHT_LEVELS: Mapping[Level, float] = MappingProxyType(
+    {Level.ONE: 0.5, Level.TWO: 0.2, Level.COUNT: 0.15, Level.THREE: 0.15}
+)
+HEAVY_LEVELS: Mapping[Level, float] = MappingProxyType(
+    {Level.ONE: 0.35, Level.TWO: 0.3, Level.COUNT: 0.15, Level.THREE: 0.2}
+)
+PLANNER_LEVELS = HEAVY_LEVELS
+
+
+def draw_prompts(
+    rng: np.random.Generator, levels: Mapping[Level, float], count: int
+) -> list[Prompt]:
+    """Draw ``count`` training prompts, with levels in the given proportions."""
+    picks = rng.choice(len(levels), size=count, p=list(levels.values()))
+    names = list(levels)
+    return [sample_prompt(rng, names[pick]) for pick in picks]
+
+
+def drop_some(prompts: list[Prompt], rng: np.random.Generator) -> list[Prompt | None]:
+    """Replace a share of ``CAPTION_DROPOUT`` of the prompts by None, the empty caption."""
+    return [None if rng.random() < CAPTION_DROPOUT else prompt for prompt in prompts]
+
+
+def render_latents(prompts: list[Prompt], rng: np.random.Generator) -> torch.Tensor:
+    """Render one training image per prompt and return the latents, shape (B, 48, 16, 16)."""
+    return to_latents(torch.from_numpy(np.stack([render(p.scene, rng) for p in prompts])))
+
+
+def layout_loss(logits: LayoutLogits, targets: LayoutTargets) -> torch.Tensor:
+    """Return the sum of the errors of a predicted layout, a scalar."""
+    device = logits.concepts.device
+    is_covered = (targets.concepts > 0)[:, None].to(device)
+    misplacement = (logits.geometry.float() - targets.geometry.to(device)) ** 2
+    return (
+        nnf.cross_entropy(logits.concepts.float(), targets.concepts.to(device))
+        + (misplacement * is_covered).mean()
+        + 0.3 * nnf.cross_entropy(logits.styles.float(), targets.styles.to(device))
+        + 0.3 * nnf.cross_entropy(logits.backgrounds.float(), targets.backgrounds.to(device))
+    )
+
+
+class PlannerTask(TrainingTask):
+    """A layout planner, trained on captions alone."""
+
+    def __init__(self, planner: LayoutPlanner, tokenizer: PreTrainedTokenizerFast) -> None:
+        super().__init__()
+        self.planner = planner
+        self._tokenizer = tokenizer
+
+    def loss(
+        self, batch_size: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Return the layout loss of a fresh batch."""
+        del generator  # Nothing here is noisy.
+        prompts = drop_some(draw_prompts(rng, PLANNER_LEVELS, batch_size), rng)
+        targets = layout_targets(prompts)
+        device = self.planner.device
+        texts = [prompt.text if prompt else "" for prompt in prompts]
+        _, logits = self.planner.predict(*tokenize(self._tokenizer, texts, device))
+        return layout_loss(logits, targets)
+
+
+class DenoiserTask(TrainingTask):
+    """A denoiser, taught with exact layouts; a planner learns apart from it to supply them.
+
+    Args:
+        denoiser: What to train.
+        levels: How often it sees each level.
+    """
+
+    def __init__(self, denoiser: UNet2DConditionModel, levels: Mapping[Level, float]) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self._levels = dict(levels)
+
+    def loss(
+        self, batch_size: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Return the flow loss of a fresh batch."""
+        prompts = draw_prompts(rng, self._levels, batch_size)
+        plan = exact_plan(layout_targets(drop_some(prompts, rng)))
+        layout = compose_layout(plan).to(self.denoiser.device)
+        # No block of the denoisers attends to tokens.
+        encoding = TextEncoding(tokens=layout.new_zeros(batch_size, 1, 1), layout=layout)
+        clean = render_latents(prompts, rng).to(self.denoiser.device)
+        return flow_loss(self.denoiser, clean, encoding, generator)

@@ -1,0 +1,56 @@
+"""The weights that ship: they load, they are small, and they do what they are for."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from diffserve.embedded.concepts import CONCEPT_NAMES
+from diffserve.embedded.discriminator import SceneDiscriminator
+from diffserve.embedded.evaluate import auroc, draw, evaluation_prompts, load_pipeline
+from diffserve.embedded.oracle import look_at
+from diffserve.embedded.presets import DISCRIMINATOR_FOLDER, HEAVY, LIGHT, WEIGHTS
+from diffserve.embedded.scenes import LAYOUTS, Level, render
+
+
+def folder_mb(name):
+    return sum(file.stat().st_size for file in (WEIGHTS / name).rglob("*")) / 1e6
+
+
+def test_the_weights_are_small():
+    assert folder_mb(LIGHT.folder) + folder_mb(HEAVY.folder) < 40
+    assert folder_mb(DISCRIMINATOR_FOLDER) < 10
+
+
+@pytest.mark.parametrize("name", [LIGHT.folder, HEAVY.folder, DISCRIMINATOR_FOLDER])
+def test_every_model_has_a_card(name):
+    assert "licence" in (WEIGHTS / name / "README.md").read_text().lower()
+
+
+@pytest.mark.parametrize("preset", [LIGHT, HEAVY], ids=lambda preset: preset.folder)
+def test_single_objects_are_recognised(preset):
+    pipeline = load_pipeline(preset)
+    assert pipeline.unet.dtype is torch.float32
+    rng = np.random.default_rng(0)
+    concepts = [CONCEPT_NAMES[i] for i in rng.choice(len(CONCEPT_NAMES), 20, replace=False)]
+    texts = [f"flat style, a {concept}, sky blue background" for concept in concepts]
+    (slot,) = LAYOUTS["single"]
+    quick = dataclasses.replace(preset, num_inference_steps=min(4, preset.num_inference_steps))
+    images = draw(pipeline, quick, texts, seed=0)
+    seen = [look_at(image, slot, "sky blue").concept for image in images]
+    assert np.mean([a == b for a, b in zip(seen, concepts, strict=True)]) >= 0.9
+
+
+def test_the_discriminator_tells_right_from_swapped():
+    prompts = evaluation_prompts(Level.TWO, 40, seed=0)
+    rng = np.random.default_rng(0)
+    images, verdicts = [], []
+    for index, prompt in enumerate(prompts):
+        is_right = index % 2 == 0
+        concepts = prompt.scene.concepts if is_right else prompt.scene.concepts[::-1]
+        images.append(render(dataclasses.replace(prompt.scene, concepts=concepts), rng))
+        verdicts.append(is_right)
+    discriminator = SceneDiscriminator.from_pretrained(WEIGHTS / DISCRIMINATOR_FOLDER)
+    confidences = discriminator.score(np.stack(images), [prompt.text for prompt in prompts])
+    assert auroc(confidences, np.array(verdicts)) > 0.8

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+
+from diffserve.embedded.networks import (
+    new_heavy_denoiser,
+    new_heavy_planner,
+    new_light_denoiser,
+)
+from diffserve.embedded.scenes import Level
+from diffserve.embedded.tasks import (
+    CAPTION_DROPOUT,
+    HEAVY_LEVELS,
+    LIGHT_LEVELS,
+    DenoiserTask,
+    PlannerTask,
+    draw_prompts,
+    drop_some,
+    render_latents,
+)
+from diffserve.embedded.tokenizer import build_tokenizer
+
+
+def planner_task():
+    tokenizer = build_tokenizer()
+    return PlannerTask(new_heavy_planner(tokenizer), tokenizer)
+
+
+def light_task():
+    return DenoiserTask(new_light_denoiser(), LIGHT_LEVELS)
+
+
+def heavy_task():
+    return DenoiserTask(new_heavy_denoiser(), HEAVY_LEVELS)
+
+
+TASKS = {"planner": planner_task, "light": light_task, "heavy": heavy_task}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_steps_on_one_batch_lower_its_loss(name):
+    torch.manual_seed(0)
+    task = TASKS[name]()
+    optimizer = torch.optim.AdamW(task.parameters(), lr=5e-4)
+    losses = []
+    for _ in range(4):
+        loss = task.loss(4, np.random.default_rng(0), torch.Generator().manual_seed(0))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("levels", [LIGHT_LEVELS, HEAVY_LEVELS])
+def test_levels_are_drawn_in_proportion(levels):
+    assert sum(levels.values()) == pytest.approx(1)
+    prompts = draw_prompts(np.random.default_rng(0), levels, 1000)
+    share = np.mean([prompt.scene.level is Level.ONE for prompt in prompts])
+    assert share == pytest.approx(levels[Level.ONE], abs=0.05)
+    assert not any(prompt.scene.is_held_out for prompt in prompts)
+
+
+def test_a_share_of_captions_is_dropped():
+    rng = np.random.default_rng(0)
+    prompts = drop_some(draw_prompts(rng, LIGHT_LEVELS, 1000), rng)
+    share = np.mean([prompt is None for prompt in prompts])
+    assert share == pytest.approx(CAPTION_DROPOUT, abs=0.03)
+
+
+def test_latents_are_renders():
+    rng = np.random.default_rng(0)
+    latents = render_latents(draw_prompts(rng, LIGHT_LEVELS, 3), rng)
+    assert latents.shape == (3, 48, 16, 16)
+    assert latents.abs().max() <= 1
