@@ -247,7 +247,7 @@ async def test_a_wrong_preload_ends_start_up() -> None:
         ({"host": "0.0.0.0", "worker_id": "mine"}, "mine"),
     ],
 )
-def test_replicas_of_a_container_have_names_of_their_own(
+async def test_replicas_of_a_container_have_names_of_their_own(
     settings: dict[str, str], expected: str
 ) -> None:
     application = WorkerApplication(WorkerSettings(**settings), load_catalog("mock"), 1)
