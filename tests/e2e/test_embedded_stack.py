@@ -81,7 +81,7 @@ async def test_200_mixed_prompts_are_all_answered_and_everybody_counts_the_same(
     for name in counted:
         assert int(stored[f"outcome:sprites:{name}"]) == after.outcomes[name]
     shown = stack.cli("plan", "show", "--address", stack.controller)
-    assert abs(int(shown["plan_id"]) - int(plan["planId"])) <= 2
+    assert abs(int(shown["plan_id"]) - int(plan["plan_id"])) <= 2
 
 
 async def test_same_seed_same_image_whatever_the_company(stack: Stack) -> None:
