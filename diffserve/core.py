@@ -177,10 +177,12 @@ class CascadePlan:
     Attributes:
         cascade_id: Which one.
         demand_qps: Planned arrival rate, headroom included.
-        deferral_fraction: Share of light images to defer, 0..1; the percentile threshold.
+        deferral_fraction: Share of light images to defer, 0..1; the percentile threshold. Load
+            balancers defer less while the heavy stage is behind.
         confidence_threshold: That share as a confidence by the profile at planning time (shown to
             people; decisions use percentiles).
-        expected_quality: Objective value at that share, in the units of the quality curve.
+        expected_quality: Quality at the share that the heavy workers are sure to carry, in the
+            units of the quality curve.
     """
 
     cascade_id: str

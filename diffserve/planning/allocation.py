@@ -6,6 +6,7 @@ integer worker counts, and never by a solver's feasibility tolerance.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from typing import TypeVar
 from diffserve.planning.problem import Allocation, CascadeProblem, Objective
 from diffserve.profiles.latency import LatencyProfile
 
+GAP_MAX = 0.02
+"""Widest gap between shares with the quality objective."""
+STRETCH_MAX = 3.0
+"""Most by which load balancers may exceed the planned share where capacity allows."""
 GRID_POINTS_MAX = 256
 BATCH_SIZES_MAX = 16
 """With these two limits a program stays below 700 variables and 150 rows, far below the 2,000 that
@@ -65,16 +70,35 @@ def deferral_grid(problem: CascadeProblem) -> tuple[DeferralPoint, ...]:
 
     Of the thresholds with equal fraction only the largest is kept: it dominates in both
     objectives. A profile that starts above 0 gets the point (0, 0): no confidence is below 0.
+
+    Deferral is by percentile, so any share can be had. The published threshold has no points
+    between shares of 0 and 0.14 of its first cascade, which in overload is the difference between
+    some heavy answers and none; the quality objective gets points in such gaps.
     """
     by_fraction = {0.0: 0.0}
     profile = problem.deferral
     for threshold, fraction in zip(profile.thresholds, profile.fractions, strict=True):
         if fraction <= problem.deferral_fraction_max + _TOLERANCE:
             by_fraction[fraction] = threshold
+    points = sorted(by_fraction.items())
+    if problem.objective is Objective.QUALITY:
+        points = _without_gaps(points)
     return tuple(
         DeferralPoint(fraction, threshold, _value(problem, fraction, threshold))
-        for fraction, threshold in _thin(sorted(by_fraction.items()), GRID_POINTS_MAX)
+        for fraction, threshold in _thin(points, GRID_POINTS_MAX)
     )
+
+
+def _without_gaps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Insert evenly spaced points wherever fractions are more than ``GAP_MAX`` apart."""
+    filled = [points[0]]
+    for (low, start), (high, end) in itertools.pairwise(points):
+        count = math.ceil((high - low) / GAP_MAX - _TOLERANCE)
+        for step in range(1, count):
+            share = step / count
+            filled.append((low + share * (high - low), start + share * (end - start)))
+        filled.append((high, end))
+    return filled
 
 
 def _value(problem: CascadeProblem, fraction: float, threshold: float) -> float:
@@ -193,6 +217,47 @@ def allocate(problem: CascadeProblem, choice: PlanChoice) -> Allocation:
         confidence_threshold=choice.point.threshold,
         value=choice.point.value,
     )
+
+
+def batch_caps(problem: CascadeProblem, allocation: Allocation) -> BatchPair:
+    """Return the largest batches that load balancers may form under an allocation.
+
+    The batch sizes of the allocation are the fastest ones that carry the planned demand. A burst
+    needs the most productive ones: those of largest throughput of which a light and a heavy one
+    still fit the SLO, heavy first, because it is scarce. Load balancers form batches from what
+    waits, so the larger caps cost nothing while nothing waits. With the paper's objective the
+    batch sizes are the paper's.
+    """
+    planned = BatchPair(allocation.light_batch_size, allocation.heavy_batch_size)
+    if problem.objective is Objective.THRESHOLD:
+        return planned
+    left_s = problem.slo_s - problem.light.execution_s(planned.light)
+    heavy = _most_productive(problem.heavy, left_s, planned.heavy)
+    if allocation.heavy_workers:
+        left_s = problem.slo_s - problem.heavy.execution_s(heavy)
+    else:
+        left_s = problem.slo_s - problem.light_wait_s
+    return BatchPair(_most_productive(problem.light, left_s, planned.light), heavy)
+
+
+def _most_productive(profile: LatencyProfile, limit_s: float, planned: int) -> int:
+    """Return the measured batch size of largest throughput within a time, else the planned one."""
+    fitting = [b for b in profile.batch_sizes if profile.execution_s(b) <= limit_s + _TOLERANCE]
+    return max([planned, *fitting], key=lambda size: (profile.throughput_qps(size), -size))
+
+
+def deferral_target(problem: CascadeProblem, allocation: Allocation) -> float:
+    """Return the share that load balancers shall defer while the heavy stage keeps up.
+
+    What the plan provides for carries its headroom for bursts; between bursts the same workers
+    serve more. Load balancers see their queues and price deferrals by them (``policy.pacing``), so
+    they get the share that is best for quality, but no more than ``STRETCH_MAX`` times what is
+    planned: in a lasting overload they need not find out by themselves how little is bearable.
+    """
+    if problem.objective is Objective.THRESHOLD:
+        return allocation.deferral_fraction
+    stretched = STRETCH_MAX * allocation.deferral_fraction
+    return max(allocation.deferral_fraction, min(problem.quality.best_fraction, stretched))
 
 
 def fallback_allocation(problem: CascadeProblem) -> Allocation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffserve.planning.allocation import light_workers_needed
+from diffserve.planning.allocation import deferral_target, light_workers_needed
 from diffserve.planning.problem import CascadeProblem, SolveResult, SolveStatus
 
 
@@ -31,6 +31,9 @@ def explain(problem: CascadeProblem, result: SolveResult, *, is_kept: bool = Fal
             f"{allocation.heavy_workers} heavy hold {_heavy_capacity_qps(problem, result):.1f} qps "
             f"=> {allocation.deferral_fraction:.0%} deferred".replace("%", " %")
         )
+        target = deferral_target(problem, allocation)
+        if target > allocation.deferral_fraction:
+            text += f", up to {100 * target:.0f} % while they keep up"
     return text + (", placement kept" if is_kept else "")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from diffserve.core import CascadePlan, Plan
 from diffserve.errors import ConfigError
-from diffserve.planning.allocation import allocate
+from diffserve.planning.allocation import allocate, batch_caps, deferral_target
 from diffserve.planning.bruteforce import EnumerationSolver, best_choice
 from diffserve.planning.explain import explain
 from diffserve.planning.observation import CascadeObservation, FleetObservation
@@ -228,8 +228,10 @@ def _targets(decisions: Sequence[_Decision]) -> dict[str, int]:
 
 def _batch_sizes(decisions: Sequence[_Decision]) -> dict[str, int]:
     """Largest batch per variant; the smallest of them where cascades share it."""
-    sizes = [(d.seen.cascade.light, d.allocation.light_batch_size) for d in decisions]
-    sizes += [(d.seen.cascade.heavy, d.allocation.heavy_batch_size) for d in decisions]
+    sizes = []
+    for d in decisions:
+        caps = batch_caps(d.problem, d.allocation)
+        sizes += [(d.seen.cascade.light, caps.light), (d.seen.cascade.heavy, caps.heavy)]
     limits: dict[str, int] = {}
     for variant, size in sizes:
         limits[variant] = min(size, limits.get(variant, size))
@@ -237,13 +239,16 @@ def _batch_sizes(decisions: Sequence[_Decision]) -> dict[str, int]:
 
 
 def _cascade_plan(decision: _Decision) -> CascadePlan:
-    fraction = decision.allocation.deferral_fraction
+    planned = decision.allocation.deferral_fraction
+    target = deferral_target(decision.problem, decision.allocation)
     return CascadePlan(
         cascade_id=decision.seen.cascade.cascade_id,
         demand_qps=decision.problem.demand_qps,
-        deferral_fraction=fraction,
-        confidence_threshold=decision.allocation.confidence_threshold,
-        expected_quality=decision.seen.quality.quality_at(fraction),
+        deferral_fraction=target,
+        confidence_threshold=decision.allocation.confidence_threshold
+        if target == planned
+        else decision.seen.deferral.threshold_for(target),
+        expected_quality=decision.seen.quality.quality_at(planned),
     )
 
 

@@ -7,33 +7,26 @@ perform, in order. One query, one outcome: a query leaves with exactly one ``Fin
 
 from __future__ import annotations
 
-import enum
 import heapq
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 
 from diffserve.core import Batch, Cascade, CascadeStage, Outcome, Plan, Preference, Query
 from diffserve.policy.actions import Abort, Action, Defer, Finish, Launch
 from diffserve.policy.admission import admit, predicted_wait_s
-from diffserve.policy.batching import heavy_order, next_batch
+from diffserve.policy.batching import HeavyPool, heavy_batch, next_batch
 from diffserve.policy.cascade import LightImage, Verdict, decide
 from diffserve.policy.fleet import Fleet
+from diffserve.policy.pacing import Pacer, bearable_share
 from diffserve.policy.pool import Pool
+from diffserve.policy.progress import Phase, Progress
 from diffserve.profiles.latency import LatencyProfile
 
-UNSCORED_PERCENTILE = 0.0
-"""Rank of a deferred query without a score (the client asked for heavy): served first."""
-
-
-class Phase(enum.StrEnum):
-    """Where a query stands."""
-
-    LIGHT_QUEUE = "light_queue"
-    LIGHT_EXECUTION = "light_execution"
-    HEAVY_QUEUE = "heavy_queue"
-    HEAVY_EXECUTION = "heavy_execution"
+POOL_WAKEUP = ""
+"""Stands in a wake-up for "look at the pools again"; queries have an id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,32 +43,6 @@ class BalancerParameters:
     queue_length_max: int = 1024
     answer_margin_s: float = 0.05
     num_retries_max: int = 1
-
-
-@dataclass(slots=True)
-class Progress:
-    """A query in progress.
-
-    Attributes:
-        query: What the client asked.
-        phase: Where it stands.
-        batch: Batch it runs in, in an execution phase.
-        percentile: Rank of its light image's confidence, once scored.
-        reason: Why it was deferred, once it is.
-        num_retries: How often its worker was lost.
-    """
-
-    query: Query
-    phase: Phase
-    batch: Batch | None = None
-    percentile: float | None = None
-    reason: str = ""
-    num_retries: int = 0
-
-    @property
-    def has_light_image(self) -> bool:
-        """Whether a light image is at hand as a fallback."""
-        return self.phase in (Phase.HEAVY_QUEUE, Phase.HEAVY_EXECUTION)
 
 
 class Balancer:
@@ -99,7 +66,9 @@ class Balancer:
         self._fleet = Fleet(profiles, (cascade.light for cascade in cascades.values()))
         self._queries: dict[str, Progress] = {}
         self._batches: dict[int, Batch] = {}
+        self._pacers = {cascade_id: Pacer() for cascade_id in cascades}
         self._wakeups: list[tuple[float, int, str]] = []
+        self._look_again_s = math.inf
         self._sequence = 0
         self._num_arrivals: Counter[str] = Counter()
         self._outcomes: Counter[tuple[str, Outcome]] = Counter()
@@ -206,7 +175,7 @@ class Balancer:
         batch = self._batches.get(batch_id)
         if batch is None:
             return []
-        self._fleet.pool(batch.variant_id).estimator.observe(len(batch.query_ids), execution_s)
+        self._observe(batch, execution_s)
         pool = self._fleet.release(batch)
         return self._dispatch(pool, now_s) if pool else []
 
@@ -227,17 +196,22 @@ class Balancer:
         query = progress.query
         progress.percentile = percentile
         heavy = self._fleet.pool(self._cascades[query.cascade_id].heavy)
-        margin_s = self._parameters.answer_margin_s
+        slack_s = query.deadline_s - self._parameters.answer_margin_s - now_s
+        pacer = self._pacers[query.cascade_id]
+        wanted = self._deferral_fraction(query.cascade_id)
         decision = decide(
             LightImage(
                 preference=query.preference,
                 percentile=percentile,
-                deferral_fraction=self._deferral_fraction(query.cascade_id),
-                slack_s=query.deadline_s - margin_s - now_s,
-                heavy_answer_s=self._heavy_answer_s(heavy, query, now_s),
+                deferral_fraction=pacer.threshold(wanted) * _bearable_share(heavy, slack_s),
+                slack_s=slack_s,
+                heavy_answer_s=_heavy_answer_s(heavy, progress.rank, now_s),
             )
         )
-        if decision.verdict is not Verdict.DEFER:
+        is_deferred = decision.verdict is Verdict.DEFER
+        if query.preference is Preference.AUTO and percentile is not None:
+            pacer.record(wanted, is_deferred=is_deferred)
+        if not is_deferred:
             is_accepted = decision.verdict is Verdict.ACCEPT
             outcome = Outcome.LIGHT if is_accepted else Outcome.LIGHT_FALLBACK
             return [self._finish(progress, outcome, decision.reason)]
@@ -304,6 +278,10 @@ class Balancer:
         actions: list[Action] = []
         while self._wakeups and self._wakeups[0][0] <= now_s:
             _, _, query_id = heapq.heappop(self._wakeups)
+            if query_id == POOL_WAKEUP:
+                self._look_again_s = math.inf
+                actions += self._dispatch_all(now_s)
+                continue
             progress = self._queries.get(query_id)
             if progress is None or now_s < self._due_s(progress):
                 continue  # ended, or a later wake-up of this query is set
@@ -325,16 +303,6 @@ class Balancer:
         cascade = plan.cascades.get(cascade_id) if plan else None
         return cascade.deferral_fraction if cascade else 0.0
 
-    def _heavy_answer_s(self, heavy: Pool, query: Query, now_s: float) -> float:
-        """Return the expected seconds until a query deferred now has its heavy image.
-
-        Only worse images are ahead of it: the heavy variant serves the worst first.
-        """
-        rank = self._percentile(query)
-        num_ahead = sum(self._percentile(waiting) <= rank for waiting in heavy.queue)
-        load = heavy.load(num_ahead, now_s)
-        return predicted_wait_s(load, heavy.profile) + heavy.profile.execution_s(1)
-
     def _running(self, batch_id: int, query_id: str) -> Progress | None:
         """Return the query if this very batch still works for it."""
         progress = self._queries.get(query_id)
@@ -355,7 +323,7 @@ class Balancer:
     def _enqueue_heavy(self, progress: Progress, now_s: float) -> None:
         progress.phase = Phase.HEAVY_QUEUE
         progress.batch = None
-        self._pool_of(progress).queue.push(progress.query, now_s)
+        self._pool_of(progress).queue.push(progress.query, now_s, progress.rank)
         self._wake_at(self._due_s(progress), progress.query.query_id)
 
     def _retry(self, progress: Progress, now_s: float, *, is_a_try: bool) -> list[Action]:
@@ -406,16 +374,37 @@ class Balancer:
         return actions
 
     def _dispatch(self, pool: Pool, now_s: float) -> list[Action]:
-        """Give every idle worker of a pool a batch, while something waits."""
+        """Give idle workers of a pool batches, while something waits that should not wait more."""
         actions: list[Action] = []
         while pool.idle and len(pool.queue):
             actions += self._drop_hopeless(pool, now_s)
-            queries = next_batch(
-                self._in_order(pool, now_s), pool.profile, pool.batch_size_max, now_s
-            )
-            if queries:
-                actions.append(self._launch(pool, queries, now_s))
+            if not len(pool.queue):
+                break
+            queries = self._choose(pool, now_s)
+            if not queries:
+                break
+            actions.append(self._launch(pool, queries, now_s))
         return actions
+
+    def _choose(self, pool: Pool, now_s: float) -> tuple[Query, ...]:
+        """Return the next batch of a pool; none yet if it is worth waiting for company."""
+        if not self._queries[next(iter(pool.queue)).query_id].has_light_image:
+            return next_batch(pool.queue, pool.profile, pool.batch_size_max, now_s)
+        choice = heavy_batch(
+            HeavyPool(
+                queue=pool.queue,
+                profile=pool.profile,
+                batch_size_max=pool.batch_size_max,
+                num_workers=len(pool.members),
+                num_idle=len(pool.idle),
+            ),
+            self._parameters.answer_margin_s,
+            now_s,
+        )
+        if choice.look_again_s < self._look_again_s:
+            self._look_again_s = choice.look_again_s
+            self._wake_at(choice.look_again_s, POOL_WAKEUP)
+        return choice.queries
 
     def _drop_hopeless(self, pool: Pool, now_s: float) -> list[Action]:
         """End queries that cannot make it, while others can use the workers instead.
@@ -433,17 +422,16 @@ class Balancer:
             actions.append(self._finish(progress, outcome, reason))
         return actions
 
-    def _in_order(self, pool: Pool, now_s: float) -> Iterable[Query]:
-        waiting = list(pool.queue)
-        if not self._queries[waiting[0].query_id].has_light_image:
-            return waiting
-        return heavy_order(waiting, self._percentile, pool.full_batch_s, now_s)
+    def _observe(self, batch: Batch, execution_s: float) -> None:
+        """Learn from an executed batch; one that was stopped tells only how long it took at least.
 
-    def _percentile(self, query: Query) -> float:
-        progress = self._queries[query.query_id]
-        if query.preference is Preference.HEAVY or progress.percentile is None:
-            return UNSCORED_PERCENTILE
-        return progress.percentile
+        A batch is stopped when nobody waits for it any more, mostly because it was too slow.
+        """
+        pool = self._fleet.pool(batch.variant_id)
+        size = len(batch.query_ids)
+        is_stopped = not any(self._running(batch.batch_id, q) for q in batch.query_ids)
+        if not is_stopped or execution_s > pool.profile.execution_s(size):
+            pool.estimator.observe(size, execution_s)
 
     def _launch(self, pool: Pool, queries: tuple[Query, ...], now_s: float) -> Launch:
         self._sequence += 1
@@ -463,3 +451,24 @@ class Balancer:
         self._fleet.start(batch)
         self._batches[batch.batch_id] = batch
         return Launch(batch)
+
+
+def _bearable_share(heavy: Pool, slack_s: float) -> float:
+    """Return which share of the wanted deferrals the heavy workers can bear now.
+
+    Without heavy workers that is decided by the expected answer, which never comes.
+    """
+    if not heavy.members:
+        return 1.0
+    # Never less than the time between two free workers, else a full batch would leave no room.
+    spare_s = max(slack_s - heavy.full_batch_s, heavy.full_batch_s / len(heavy.members))
+    return bearable_share(heavy.drain_s, spare_s)
+
+
+def _heavy_answer_s(heavy: Pool, rank: float, now_s: float) -> float:
+    """Return the expected seconds until a query deferred now has its heavy image.
+
+    Only worse images are ahead of it: the heavy variant serves the worst first.
+    """
+    load = heavy.load(heavy.queue.num_ranked_to(rank), now_s)
+    return predicted_wait_s(load, heavy.profile) + heavy.profile.execution_s(1)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from diffserve.core import Query
+from diffserve.policy.queues import DeadlineQueue
 from diffserve.profiles.latency import LatencyProfile
+
+RESERVE_SHARE = 0.25
+"""Idle share of the heavy workers up to which small batches wait for company."""
+RESERVE_S = 0.1
+"""A waiting batch is launched this long before its last moment."""
+BATCHING_GAIN_MIN = 0.1
+"""Least gain in throughput for which a batch waits to grow."""
 
 
 def next_batch(
@@ -44,30 +54,103 @@ def next_batch(
     return tuple(batch)
 
 
-def heavy_order(
-    waiting: Sequence[Query],
-    percentile: Callable[[Query], float],
-    round_s: float,
-    now_s: float,
-) -> list[Query]:
-    """Order deferred queries for the heavy variant.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeavyChoice:
+    """What to do with a free heavy worker.
 
-    First those that cannot wait for another round, then the rest; within each, the worst light
-    image first, since it gains most. So when the heavy stage cannot serve all, what is given up
-    is the least quality.
+    Attributes:
+        queries: The batch to launch; empty to wait for company.
+        look_again_s: When to decide anew at the latest, if it waits.
+    """
+
+    queries: tuple[Query, ...] = ()
+    look_again_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeavyPool:
+    """The heavy stage at the moment of a decision.
+
+    Attributes:
+        queue: Deferred queries, ranked by the percentile of their light images; not empty.
+        profile: Execution seconds by batch size.
+        batch_size_max: Planned cap, at least 1.
+        num_workers: Workers that serve the variant.
+        num_idle: Of those, free; at least 1.
+    """
+
+    queue: DeadlineQueue
+    profile: LatencyProfile
+    batch_size_max: int
+    num_workers: int
+    num_idle: int
+
+
+def heavy_batch(pool: HeavyPool, margin_s: float, now_s: float) -> HeavyChoice:
+    """Choose what a free heavy worker runs now. Pure.
+
+    The batch is as large as the idle workers make necessary: with many of them each takes few
+    queries and answers soon, with one it takes the planned cap. Only queries that can make it in a
+    batch of that size take part, so that a late one never shrinks the batch of the others when the
+    stage is short of capacity; a smaller batch is formed when too few remain. First come those that
+    would miss the next free worker, then the rest; within each the worst light image, since it
+    gains most. So when the heavy stage cannot serve all, what is given up is the least quality.
+
+    While nearly all workers are busy, a batch below the cap waits for company as long as every
+    query in it can: a worker spent on one query serves at half the rate of a full one.
 
     Args:
-        waiting: Deferred queries, earliest deadline first.
-        percentile: Rank of a query's light image, 0..1, lower is worse.
-        round_s: Seconds of one full heavy batch.
+        pool: The stage.
+        margin_s: Answers are planned this long before the deadline.
         now_s: The caller's clock.
     """
-    return sorted(
-        waiting,
-        key=lambda query: (
-            query.deadline_s - now_s > 2.0 * round_s,
-            percentile(query),
-            query.deadline_s,
-            query.query_id,
-        ),
-    )
+    profile, cap = pool.profile, min(pool.batch_size_max, pool.profile.batch_size_max)
+    size = _affordable_size(pool, cap, margin_s, now_s)
+    execution_s = profile.execution_s(size)
+    next_free_s = profile.execution_s(cap) / pool.num_workers
+    earliest_s = now_s + margin_s + execution_s
+    queries = _alike(_by_need(pool.queue, earliest_s, earliest_s + next_free_s), size)
+    if not queries:
+        # Nothing can make it by the profile; only execution can tell whether that is right.
+        queries = _alike(pool.queue.by_rank(), 1)
+    is_scarce = pool.num_idle <= RESERVE_SHARE * pool.num_workers
+    if is_scarce and len(queries) < cap and batching_pays(profile, len(queries)):
+        grown_s = profile.execution_s(len(queries) + 1)
+        last_s = min(query.deadline_s for query in queries) - margin_s - grown_s - RESERVE_S
+        if last_s > now_s and len(pool.queue) < cap:
+            return HeavyChoice(look_again_s=last_s)
+    return HeavyChoice(queries=queries)
+
+
+def batching_pays(profile: LatencyProfile, batch_size: int) -> bool:
+    """Whether one query more makes a worker notably faster per query."""
+    gain = profile.throughput_qps(batch_size + 1) / profile.throughput_qps(batch_size)
+    return gain > 1.0 + BATCHING_GAIN_MIN
+
+
+def _affordable_size(pool: HeavyPool, cap: int, margin_s: float, now_s: float) -> int:
+    """Return the largest useful size for which enough queries have the time."""
+    queue = pool.queue
+    for size in range(min(cap, math.ceil(len(queue) / pool.num_idle)), 1, -1):
+        earliest_s = now_s + margin_s + pool.profile.execution_s(size)
+        if len(queue) - queue.num_due_before(earliest_s) >= size:
+            return size
+    return 1
+
+
+def _by_need(queue: DeadlineQueue, earliest_s: float, urgent_s: float) -> Iterator[Query]:
+    """Yield queries due from ``earliest_s`` on: those due before ``urgent_s`` first, by rank."""
+    urgent = queue.due_between(earliest_s, urgent_s)
+    yield from sorted(urgent, key=lambda query: queue.rank(query.query_id))
+    yield from (query for query in queue.by_rank() if query.deadline_s >= urgent_s)
+
+
+def _alike(queries: Iterable[Query], count: int) -> tuple[Query, ...]:
+    """Return the first query and those after it that may share its batch, ``count`` at most."""
+    batch: list[Query] = []
+    for query in queries:
+        if not batch or query.compat_key == batch[0].compat_key:
+            batch.append(query)
+        if len(batch) == count:
+            break
+    return tuple(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -61,6 +62,14 @@ class Pool:
     def full_batch_s(self) -> float:
         """Seconds of one batch of the planned size."""
         return self.profile.execution_s(min(self.batch_size_max, self.profile.batch_size_max))
+
+    @property
+    def drain_s(self) -> float:
+        """Seconds in which all members together empty the queue; infinite without members."""
+        if not self.members:
+            return math.inf
+        size = min(self.batch_size_max, self.profile.batch_size_max)
+        return len(self.queue) / (len(self.members) * self.profile.throughput_qps(size))
 
     def join(self, worker: Worker) -> None:
         """Add a ready worker, busy or idle."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from diffserve.errors import ProfileError
 
@@ -18,6 +19,8 @@ class LatencyProfile:
     """
 
     seconds_by_batch: Mapping[int, float]
+    _seconds: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    """By batch size, from 0: asked for several times per query."""
 
     def __post_init__(self) -> None:
         sizes = sorted(self.seconds_by_batch)
@@ -31,6 +34,7 @@ class LatencyProfile:
             if seconds < previous:
                 raise ProfileError(f"latency profile: batch {size} is faster than a smaller one")
             previous = seconds
+        object.__setattr__(self, "_seconds", _interpolated(self.seconds_by_batch, sizes))
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
@@ -40,7 +44,7 @@ class LatencyProfile:
     @property
     def batch_size_max(self) -> int:
         """Largest measured batch size."""
-        return max(self.seconds_by_batch)
+        return len(self._seconds) - 1
 
     def execution_s(self, batch_size: int) -> float:
         """Return seconds for a batch, interpolated linearly between measured sizes.
@@ -48,18 +52,22 @@ class LatencyProfile:
         Raises:
             ProfileError: ``batch_size`` is below 1 or above the largest measured size.
         """
-        known = self.seconds_by_batch.get(batch_size)
-        if known is not None:
-            return known
-        sizes = self.batch_sizes
-        if not sizes[0] <= batch_size <= sizes[-1]:
-            raise ProfileError(f"latency profile: batch {batch_size} is outside 1..{sizes[-1]}")
-        above = next(size for size in sizes if size > batch_size)
-        below = max(size for size in sizes if size < batch_size)
-        share = (batch_size - below) / (above - below)
-        low, high = self.seconds_by_batch[below], self.seconds_by_batch[above]
-        return low + share * (high - low)
+        if not 1 <= batch_size < len(self._seconds):
+            limit = self.batch_size_max
+            raise ProfileError(f"latency profile: batch {batch_size} is outside 1..{limit}")
+        return self._seconds[batch_size]
 
     def throughput_qps(self, batch_size: int) -> float:
         """Return queries per second of one worker that always runs full batches."""
         return batch_size / self.execution_s(batch_size)
+
+
+def _interpolated(seconds_by_batch: Mapping[int, float], sizes: list[int]) -> tuple[float, ...]:
+    """Return seconds for every size from 0 to the largest, linear between measured ones."""
+    seconds = [0.0, seconds_by_batch[1]]
+    for below, above in itertools.pairwise(sizes):
+        low, high = seconds_by_batch[below], seconds_by_batch[above]
+        for size in range(below + 1, above):
+            seconds.append(low + (size - below) / (above - below) * (high - low))
+        seconds.append(high)
+    return tuple(seconds)

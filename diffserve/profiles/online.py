@@ -18,6 +18,7 @@ class LatencyEstimator:
     def __init__(self, profile: LatencyProfile) -> None:
         self._base = profile
         self._ratios: dict[int, float] = {}
+        self._nearest: dict[int, int] = {}
         self._current = profile
 
     @property
@@ -31,16 +32,21 @@ class LatencyEstimator:
             return
         ratio = execution_s / self._base.execution_s(batch_size)
         before = self._ratios.get(batch_size)
-        self._ratios[batch_size] = (
-            ratio if before is None else before + SMOOTHING * (ratio - before)
-        )
+        if before is None:
+            self._ratios[batch_size] = ratio
+            self._nearest = {size: self._nearest_to(size) for size in self._base.batch_sizes}
+        else:
+            self._ratios[batch_size] = before + SMOOTHING * (ratio - before)
         self._current = self._scaled()
+
+    def _nearest_to(self, size: int) -> int:
+        """Return the measured batch size that tells about ``size``; the smaller one on a tie."""
+        return min(self._ratios, key=lambda measured: (abs(measured - size), measured))
 
     def _scaled(self) -> LatencyProfile:
         seconds: dict[int, float] = {}
         slowest = 0.0
-        for size in self._base.batch_sizes:
-            nearest = min(self._ratios, key=lambda measured: (abs(measured - size), measured))
+        for size, nearest in self._nearest.items():
             slowest = max(slowest, self._base.execution_s(size) * self._ratios[nearest])
             seconds[size] = slowest
         return LatencyProfile(seconds)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,8 +12,10 @@ from diffserve.planning.allocation import (
     DeferralPoint,
     PlanChoice,
     allocate,
+    batch_caps,
     batch_pairs,
     deferral_grid,
+    deferral_target,
     execution_s,
     fallback_allocation,
     heavy_workers_needed,
@@ -41,6 +45,17 @@ def test_grid_values_follow_the_objective():
     assert all(point.value == point.threshold for point in deferral_grid(by_threshold))
     for point in deferral_grid(by_quality):
         assert point.value == by_quality.quality.quality_at(point.fraction)
+
+
+def test_grid_of_the_quality_objective_has_no_gaps():
+    grid = deferral_grid(paper_problem(objective=QUALITY))
+    published = {point.fraction for point in deferral_grid(paper_problem())}
+    fractions = [point.fraction for point in grid]
+    assert published <= set(fractions)
+    gaps = [high - low for low, high in itertools.pairwise(fractions)]
+    assert 0.0 < min(gaps) <= max(gaps) <= 0.021
+    thresholds = [point.threshold for point in grid]
+    assert thresholds == sorted(thresholds)
 
 
 def test_grid_always_offers_to_defer_nothing():
@@ -177,3 +192,36 @@ def test_fallback_is_all_light_at_the_best_batch_in_time(light_wait_s, batch_siz
     assert (allocation.light_workers, allocation.heavy_workers) == (16, 0)
     assert allocation.light_batch_size == batch_size
     assert (allocation.deferral_fraction, allocation.value) == (0.0, 0.0)
+
+
+def test_caps_are_the_most_productive_batches_that_fit_the_slo_together():
+    problem = paper_problem(objective=QUALITY)
+    # 3.68 s heavy leave room for light batches of up to 16; 8 heavy take 6.79 s.
+    assert batch_caps(problem, allocate(problem, choice(0.5))) == BatchPair(16, 4)
+
+
+def test_caps_without_heavy_stage_are_the_best_light_batch():
+    problem = paper_problem(objective=QUALITY)
+    only_light = allocate(problem, PlanChoice(DeferralPoint(0.0, 0.0, 0.0), BatchPair(1, 0)))
+    assert batch_caps(problem, only_light).light == 16
+
+
+def test_batches_that_do_not_pay_are_not_allowed():
+    slower = LatencyProfile({1: 1.0, 2: 2.2, 4: 4.5})
+    problem = paper_problem(objective=QUALITY, heavy=slower)
+    assert batch_caps(problem, allocate(problem, choice(0.5))).heavy == 1
+
+
+def test_published_objective_keeps_the_published_batches_and_share():
+    problem = paper_problem()
+    allocation = allocate(problem, choice(0.5, 2, 2))
+    assert batch_caps(problem, allocation) == BatchPair(2, 2)
+    assert deferral_target(problem, allocation) == 0.5
+
+
+def test_target_is_the_best_share_but_no_multiple_of_what_is_planned():
+    problem = paper_problem(objective=QUALITY)
+    assert deferral_target(problem, allocate(problem, choice(0.3))) == 0.6
+    assert deferral_target(problem, allocate(problem, choice(0.1))) == pytest.approx(0.3)
+    assert deferral_target(problem, allocate(problem, choice(0.7))) == 0.7
+    assert deferral_target(problem, fallback_allocation(problem)) == 0.0

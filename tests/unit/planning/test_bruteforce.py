@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from diffserve.planning.allocation import BatchPair, heavy_workers_needed, light_workers_needed
+from diffserve.planning.allocation import (
+    BatchPair,
+    deferral_grid,
+    heavy_workers_needed,
+    light_workers_needed,
+)
 from diffserve.planning.bruteforce import EnumerationSolver, best_choice
 from diffserve.planning.problem import CascadeProblem, Objective
 from diffserve.profiles.curves import QualityCurve
@@ -8,9 +13,9 @@ from tests.paper.cascades import paper_problem
 
 
 def by_hand(problem: CascadeProblem) -> tuple[float, float, int, int] | None:
-    """The quality problem written down once more, as one loop over everything measured."""
+    """The quality problem written down once more, as one loop over everything on offer."""
     plans = []
-    for fraction in problem.deferral.fractions:
+    for fraction in [point.fraction for point in deferral_grid(problem)]:
         for b1, e1 in problem.light.seconds_by_batch.items():
             for b2, e2 in [(0, 0.0), *problem.heavy.seconds_by_batch.items()]:
                 wait_s = problem.light_wait_s + (problem.heavy_wait_s if b2 else 0.0)

@@ -14,7 +14,8 @@ from tests.paper.cascades import paper_problem
     [
         (
             {"demand_qps": 32.0},
-            "demand 32.0 qps needs 2 of 16 workers light; 14 heavy hold 15.2 qps => 47 % deferred",
+            "demand 32.0 qps needs 2 of 16 workers light; 14 heavy hold 15.2 qps => 47 % deferred"
+            ", up to 60 % while they keep up",
         ),
         (
             {"demand_qps": 9.0, "num_workers": 1},

@@ -238,6 +238,72 @@ def test_draining_worker_gets_nothing_new() -> None:
     assert {launch.batch.worker_id for launch in harness.launches} == {"w2"}
 
 
+def test_deferred_share_is_even_over_a_handful_of_queries() -> None:
+    harness = started({f"h{i}": "heavy" for i in range(60)} | {"l": "light"}, fraction=0.5)
+    dice = random.Random(1)
+    ranks = {f"q{i:02}": dice.random() for i in range(40)}
+    harness.percentile = lambda query_id: ranks[query_id]
+    for index, query_id in enumerate(ranks):
+        harness.submit(make_query(query_id, arrival_s=0.2 * index))
+    harness.run()
+    for start in range(0, 40, 10):
+        few = [harness.outcome(f"q{i:02}") for i in range(start, start + 10)]
+        assert 3 <= few.count(Outcome.HEAVY) <= 7
+
+
+def test_backlog_of_the_heavy_stage_makes_deferrals_rare_and_fallbacks_rarer() -> None:
+    harness = started({"w1": "light", "w2": "heavy"}, fraction=0.9)
+    dice = random.Random(2)
+    ranks = {f"q{i:03}": dice.random() for i in range(200)}
+    harness.percentile = lambda query_id: ranks[query_id]
+    for index, query_id in enumerate(ranks):
+        harness.submit(make_query(query_id, arrival_s=0.1 * index))
+    harness.run()
+    outcomes = Counter(finish.outcome for finish in harness.finished.values())
+    assert set(outcomes) <= {Outcome.LIGHT, Outcome.HEAVY, Outcome.LIGHT_FALLBACK}
+    assert outcomes[Outcome.HEAVY] >= 20  # 20 s hold 25 queries in batches of two
+    assert outcomes[Outcome.LIGHT_FALLBACK] < outcomes[Outcome.HEAVY]
+
+
+def test_last_idle_heavy_worker_waits_for_company_until_it_must_go() -> None:
+    harness = started({f"h{i}": "heavy" for i in range(4)} | {"l": "light"}, fraction=1.0)
+    harness.percentile = lambda query_id: 0.1
+    for index in range(4):
+        harness.submit(make_query(f"q{index}", arrival_s=0.2 * index, slo_s=60.0))
+    harness.submit(make_query("last", arrival_s=0.8, slo_s=2.9))
+    harness.run()
+    heavy = [launch.batch for launch in harness.launches if launch.batch.variant_id == "heavy"]
+    assert [batch.query_ids for batch in heavy[:3]] == [("q0",), ("q1",), ("q2",)]
+    # The fourth query found one worker of four idle and let it wait; the fifth came along.
+    assert sorted(heavy[3].query_ids) == ["last", "q3"]
+    assert harness.outcome("last") is Outcome.HEAVY
+
+
+def test_waiting_batch_is_launched_in_time_without_company() -> None:
+    harness = started({f"h{i}": "heavy" for i in range(4)} | {"l": "light"}, fraction=1.0)
+    harness.percentile = lambda query_id: 0.1
+    for index in range(3):
+        harness.submit(make_query(f"q{index}", arrival_s=0.0001 * index, slo_s=60.0))
+    harness.balancer.pool("heavy").estimator.observe(1, 30.0)
+    harness.submit(make_query("alone", arrival_s=0.5, slo_s=60.0))
+    harness.run()
+    assert all(finish.outcome is Outcome.HEAVY for finish in harness.finished.values())
+
+
+def test_stopped_batch_teaches_only_that_it_was_slow() -> None:
+    harness = started({"w1": "light", "w2": "heavy"}, fraction=0.0)
+    for when_s, execution_s, expected_s in ((0.0, 0.02, 0.1), (10.0, 0.4, 0.4)):
+        harness.now_s = when_s
+        harness.perform(harness.balancer.submit(make_query(f"q{when_s}", when_s), when_s))
+        batch = harness.launches[-1].batch
+        harness.perform(harness.balancer.cancel(f"q{when_s}", when_s))
+        now_s = when_s + execution_s
+        harness.perform(harness.balancer.device_released(batch.batch_id, execution_s, now_s))
+        harness.perform(harness.balancer.batch_ended(batch.batch_id, now_s))
+        assert harness.balancer.pool("light").profile.execution_s(1) == pytest.approx(expected_s)
+        harness.busy.clear()
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10_000),

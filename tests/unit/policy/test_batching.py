@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from diffserve.policy.batching import heavy_order, next_batch
+import pytest
+
+from diffserve.policy.batching import HeavyChoice, HeavyPool, batching_pays, heavy_batch, next_batch
+from diffserve.policy.queues import DeadlineQueue
+from diffserve.profiles.latency import LatencyProfile
 from tests.unit.policy.harness import LIGHT, make_query
+
+HEAVY = LatencyProfile({1: 1.0, 2: 1.2, 4: 2.0})
 
 
 def ids(queries: object) -> list[str]:
@@ -39,9 +45,77 @@ def test_only_alike_queries_share() -> None:
     assert ids(next_batch(waiting, LIGHT, 4, now_s=0.0)) == ["a", "c"]
 
 
-def test_heavy_order_is_urgent_first_then_worst_first() -> None:
-    ranks = {"urgent-good": 0.4, "urgent-bad": 0.2, "calm-good": 0.3, "calm-bad": 0.1}
-    slos = {"urgent-good": 1.0, "urgent-bad": 1.5, "calm-good": 9.0, "calm-bad": 8.0}
-    waiting = [make_query(name, slo_s=slos[name]) for name in ranks]
-    ordered = heavy_order(waiting, lambda query: ranks[query.query_id], round_s=1.0, now_s=0.0)
-    assert ids(ordered) == ["urgent-bad", "urgent-good", "calm-bad", "calm-good"]
+def choose(
+    *waiting: tuple[str, float, float], num_workers: int = 8, num_idle: int = 1, cap: int = 4
+) -> HeavyChoice:
+    """Choose among (id, rank, seconds left) at time 0 with a margin of 0."""
+    queue = DeadlineQueue()
+    for query_id, rank, left_s in waiting:
+        queue.push(make_query(query_id, slo_s=left_s), 0.0, rank)
+    pool = HeavyPool(
+        queue=queue,
+        profile=HEAVY,
+        batch_size_max=cap,
+        num_workers=num_workers,
+        num_idle=num_idle,
+    )
+    return heavy_batch(pool, margin_s=0.0, now_s=0.0)
+
+
+def test_worst_image_first_among_those_that_can_wait() -> None:
+    waiting = [(f"q{i}", rank, 9.0) for i, rank in enumerate([0.5, 0.1, 0.4, 0.2, 0.3])]
+    assert ids(choose(*waiting).queries) == ["q1", "q3", "q4", "q2"]
+
+
+def test_query_that_would_miss_the_next_worker_goes_first() -> None:
+    waiting = [(f"q{i}", 0.1, 9.0) for i in range(4)]
+    # The next of 8 workers is free in 2.0 / 8 = 0.25 s, and a batch of 4 takes 2 s.
+    assert "urgent" in ids(choose(("urgent", 0.9, 2.2), *waiting).queries)
+    assert "calm" not in ids(choose(("calm", 0.9, 2.3), *waiting).queries)
+
+
+def test_late_query_does_not_shrink_the_batch_of_the_others() -> None:
+    waiting = [(f"q{i}", 0.5, 9.0) for i in range(4)]
+    assert len(choose(("late", 0.0, 1.5), *waiting).queries) == 4
+    assert "late" not in ids(choose(("late", 0.0, 1.5), *waiting).queries)
+
+
+def test_smaller_batch_when_too_few_have_the_time() -> None:
+    assert len(choose(("a", 0.1, 1.3), ("b", 0.2, 1.3), ("c", 0.3, 1.3)).queries) == 2
+
+
+def test_idle_workers_share_what_waits() -> None:
+    waiting = [(f"q{i}", 0.5, 9.0) for i in range(4)]
+    assert len(choose(*waiting, num_idle=4).queries) == 1
+    assert len(choose(*waiting, num_idle=3).queries) == 2
+
+
+def test_nothing_can_make_it_runs_alone_all_the_same() -> None:
+    assert ids(choose(("a", 0.5, 0.1), ("b", 0.2, 0.1), num_idle=4).queries) == ["b"]
+
+
+def test_last_idle_workers_wait_for_company_while_there_is_time() -> None:
+    alone = choose(("a", 0.5, 4.0))
+    assert alone.queries == ()
+    assert alone.look_again_s == pytest.approx(4.0 - 1.2 - 0.1)
+    assert ids(choose(("a", 0.5, 4.0), num_idle=3).queries) == ["a"]
+    assert ids(choose(("a", 0.5, 1.25)).queries) == ["a"]
+    assert ids(choose(("a", 0.5, 4.0), cap=1).queries) == ["a"]
+
+
+def test_nobody_waits_where_batching_does_not_pay() -> None:
+    slow = LatencyProfile({1: 1.0, 2: 2.0})
+    assert batching_pays(HEAVY, 1)
+    assert not batching_pays(slow, 1)
+    queue = DeadlineQueue()
+    queue.push(make_query("a", slo_s=9.0), 0.0, 0.5)
+    pool = HeavyPool(queue=queue, profile=slow, batch_size_max=2, num_workers=8, num_idle=1)
+    assert ids(heavy_batch(pool, 0.0, 0.0).queries) == ["a"]
+
+
+def test_only_alike_queries_share_a_heavy_batch() -> None:
+    queue = DeadlineQueue()
+    for index, key in enumerate(["x", "y", "x", "y"]):
+        queue.push(make_query(f"q{index}", slo_s=9.0, compat_key=key), 0.0, 0.1 * index)
+    pool = HeavyPool(queue=queue, profile=HEAVY, batch_size_max=4, num_workers=1, num_idle=1)
+    assert ids(heavy_batch(pool, 0.0, 0.0).queries) == ["q0", "q2"]

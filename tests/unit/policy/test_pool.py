@@ -7,7 +7,7 @@ import pytest
 from diffserve.core import Batch
 from diffserve.policy.pool import Pool, Worker
 from diffserve.profiles.online import LatencyEstimator
-from tests.unit.policy.harness import LIGHT
+from tests.unit.policy.harness import LIGHT, make_query
 
 
 def batch(worker_id: str, started_s: float = 0.0) -> Batch:
@@ -42,3 +42,14 @@ def test_busy_worker_may_leave_and_join_elsewhere() -> None:
     assert not other.idle
     assert other.load(num_ahead=0, now_s=0.0).busy_work_s == pytest.approx(0.1)
     pool.leave(worker)  # not here any more: nothing happens
+
+
+def test_queue_drains_at_the_throughput_of_all_members() -> None:
+    pool = Pool("light", LatencyEstimator(LIGHT), 4)
+    assert pool.drain_s == float("inf")
+    pool.join(Worker("w1"))
+    pool.join(Worker("w2"))
+    assert pool.drain_s == 0.0
+    for index in range(16):
+        pool.queue.push(make_query(f"q{index}"), 0.0)
+    assert pool.drain_s == pytest.approx(2 * LIGHT.execution_s(4))

@@ -40,3 +40,21 @@ def test_oldest_age_is_that_of_the_first_to_enter() -> None:
     queue.push(make_query("late", slo_s=9.0), now_s=1.0)
     queue.push(make_query("early", slo_s=1.0), now_s=3.0)
     assert queue.oldest_age_s(5.0) == 4.0
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=30))
+def test_order_by_rank_and_counts_against_plain_lists(entries: list[tuple[int, int]]) -> None:
+    queue = DeadlineQueue()
+    for index, (slo_s, rank) in enumerate(entries):
+        queue.push(make_query(f"q{index}", slo_s=slo_s), 0.0, rank)
+    expected = sorted((rank, slo_s, index) for index, (slo_s, rank) in enumerate(entries))
+    assert [q.query_id for q in queue.by_rank()] == [f"q{index}" for *_, index in expected]
+    for bound in range(6):
+        assert queue.num_due_before(bound) == sum(slo_s < bound for slo_s, _ in entries)
+        assert queue.num_ranked_to(bound) == sum(rank <= bound for _, rank in entries)
+        between = [q.deadline_s for q in queue.due_between(1.0, bound)]
+        assert between == sorted(slo_s for slo_s, _ in entries if 1 <= slo_s < bound)
+    for index, (_, rank) in enumerate(entries):
+        assert queue.rank(f"q{index}") == rank
+        assert queue.remove(f"q{index}")
+    assert list(queue.by_rank()) == []
