@@ -119,6 +119,51 @@ def status(
 
 
 @app.command()
+def simulate(
+    trace: Annotated[
+        str,
+        typer.Option(help="CSV of arrival_ms,prompt_id; or azure, poisson, gamma, steps, flash."),
+    ] = "azure",
+    cascade: Annotated[str, typer.Option(help="Catalog: a shipped name or a TOML file.")] = (
+        "paper-sdturbo"
+    ),
+    policy: Annotated[
+        list[str] | None, typer.Option(help="Serving system; repeat it to compare several.")
+    ] = None,
+    num_workers: Annotated[int, typer.Option("--workers", min=1, help="Devices.")] = 16,
+    slo: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds; default: cascade's.")
+    ] = None,
+    peak_qps: Annotated[float | None, typer.Option(min=0.001, help="Rescale the load.")] = None,
+    cv: Annotated[
+        float | None, typer.Option(min=0.01, help="Variation of gaps; 1: Poisson.")
+    ] = None,
+    duration: Annotated[float, typer.Option(min=1, help="Seconds of a generated trace.")] = 350.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
+    faults: Annotated[str, typer.Option(metavar="FILE", help="TOML: what breaks when.")] = "",
+    log: Annotated[str, typer.Option(metavar="FILE", help="Write every decision here.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Simulate a serving system on a trace: the live decisions, virtual time, no devices."""
+    from diffserve.cli.simulate import Request, run_simulate
+
+    request = Request(
+        trace=trace,
+        cascade=cascade,
+        policies=tuple(policy or ["diffserve"]),
+        num_workers=num_workers,
+        slo_s=slo,
+        peak_qps=peak_qps,
+        cv=cv,
+        duration_s=duration,
+        seed=seed,
+        faults=faults,
+        log=log,
+    )
+    run_simulate(request, as_json=as_json)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Check this machine and say how to mend what is wrong."""
     from diffserve.cli.doctor import run_doctor

@@ -1,0 +1,1 @@
+"""The simulator: the live policy and planning code, driven by an event heap instead of sockets."""

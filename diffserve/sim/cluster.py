@@ -1,0 +1,276 @@
+"""The simulated deployment: performs a router's actions on simulated devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from diffserve.catalog import Catalog
+from diffserve.core import Batch, Plan, Query
+from diffserve.policy.actions import Abort, Action, Finish, Launch
+from diffserve.policy.placement import count_switches
+from diffserve.sim.checkers import Checkers
+from diffserve.sim.decision_log import DecisionLog
+from diffserve.sim.engine import Engine, Priority
+from diffserve.sim.faults import Faults
+from diffserve.sim.hardware import Device, HardwareParameters, ServiceTimes
+from diffserve.sim.images import Confidences
+from diffserve.sim.membership import Membership
+from diffserve.sim.report import Recorder
+from diffserve.sim.system import System
+from diffserve.sim.workload import Arrival
+
+PLAN_DELAY_S = 0.05
+"""From a controller's look at telemetry to the plan at the router: solve and network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Everything around the system under simulation.
+
+    Attributes:
+        catalog: Its default cascade is served.
+        slo_s: Allowed duration.
+        hardware: How the machines behave.
+        service_times: Draws execution times.
+        confidences: Draws the ranks of light images.
+        faults: What breaks.
+        devices: The machines.
+        log: Where decisions are written, if anywhere.
+    """
+
+    catalog: Catalog
+    slo_s: float
+    hardware: HardwareParameters
+    service_times: ServiceTimes
+    confidences: Confidences
+    faults: Faults
+    devices: tuple[Device, ...]
+    log: DecisionLog | None = None
+
+
+class Cluster:
+    """Turns actions into events and events into calls of the router and the controller.
+
+    It decides nothing: which query goes where, when and with whom is all the router's, who runs
+    what is all the controller's.
+    """
+
+    def __init__(self, environment: Environment, system: System) -> None:
+        self.engine = Engine()
+        self.recorder = Recorder()
+        self.checkers = Checkers()
+        self._environment = environment
+        self._system = system
+        self._log = environment.log
+        self._cascade = environment.catalog.cascades[environment.catalog.default_cascade]
+        self._devices = {device.worker_id: device for device in environment.devices}
+        self._live: dict[str, tuple[Query, float]] = {}
+        self._arrivals: Iterator[Arrival] = iter(())
+        self._has_arrivals = True
+        self._placement: dict[str, str] = {}
+        self._plan_id = 0
+        self._membership = Membership(environment, self.engine, self)
+
+    # -- the run ---------------------------------------------------------------------------
+
+    def run(self, arrivals: Iterator[Arrival], on_progress: Callable[[float], None]) -> None:
+        """Serve all arrivals; return when every query has its outcome."""
+        self._arrivals = arrivals
+        self._membership.start()
+        self.replan()
+        self._report()
+        self.engine.at(self._system.controller.planning_period_s, Priority.PLAN, self._plan_again)
+        self._next_arrival()
+        num_steps = 0
+        while self._has_arrivals or self._live:
+            self._step()
+            num_steps += 1
+            if num_steps % 4096 == 0:
+                on_progress(self.engine.now_s)
+        self.checkers.ended(self.recorder.num_late)
+
+    def _step(self) -> None:
+        wakeup_s, next_s = self._system.router.next_wakeup_s, self.engine.next_s
+        if wakeup_s is not None and (next_s is None or wakeup_s <= next_s):
+            self.engine.advance_to(wakeup_s)
+            self.perform(self._system.router.tick(self.engine.now_s))
+        else:
+            self.engine.step()
+
+    # -- clients ---------------------------------------------------------------------------
+
+    def _next_arrival(self) -> None:
+        arrival = next(self._arrivals, None)
+        if arrival is None:
+            self._has_arrivals = False
+            return
+        self.engine.at(arrival.arrival_s, Priority.ARRIVAL, partial(self._arrive, arrival))
+
+    def _arrive(self, arrival: Arrival) -> None:
+        now_s = self.engine.now_s
+        query = Query(
+            query_id=f"q{self.recorder.num_queries}",
+            cascade_id=self._cascade.cascade_id,
+            arrival_s=now_s,
+            deadline_s=now_s + self._environment.slo_s,
+        )
+        self._live[query.query_id] = (query, self._environment.confidences.draw(arrival.prompt_id))
+        self.recorder.arrived(now_s)
+        self.checkers.submitted(query.query_id, query.deadline_s)
+        if self._log:
+            self._log.arrival(query, now_s)
+        self.perform(self._system.router.submit(query, now_s))
+        self._next_arrival()
+
+    # -- actions ---------------------------------------------------------------------------
+
+    def perform(self, actions: list[Action]) -> None:
+        """Do what the router says, in order."""
+        now_s = self.engine.now_s
+        for action in actions:
+            if self._log:
+                self._log.action(action, now_s)
+            if isinstance(action, Launch):
+                self._launch(action.batch)
+            elif isinstance(action, Finish):
+                query, _ = self._live.pop(action.query_id)
+                self.checkers.finished(action.query_id, action.outcome, now_s)
+                self.recorder.finished(query.arrival_s, query.deadline_s, action.outcome, now_s)
+            elif isinstance(action, Abort):
+                self._abort(action)
+
+    def _launch(self, batch: Batch) -> None:
+        """Send a batch to its worker; a dead one stays silent, one that loads refuses."""
+        device, hardware = self._devices[batch.worker_id], self._environment.hardware
+        self.checkers.launched(batch)
+        start_s = self.engine.now_s + hardware.network_s
+        if not device.is_alive:
+            return
+        if not device.accepts(batch.variant_id):
+            event = partial(self._refused, device, batch)
+            self.engine.at(start_s + hardware.network_s, Priority.WORKER, event)
+            return
+        self.checkers.executed(batch, device.resident)
+        execution_s = self._environment.service_times.execution_s(device, batch)
+        if self._system.scores_on_device and batch.variant_id == self._cascade.light:
+            execution_s += hardware.scoring_s
+        device.running, device.variant_id = batch, batch.variant_id
+        device.free_at_s = start_s + execution_s
+        device.aborted.clear()
+        event = partial(self._released, device, device.incarnation, batch, start_s)
+        self.engine.at(device.free_at_s, Priority.WORKER, event)
+
+    def _refused(self, device: Device, batch: Batch) -> None:
+        """The router leaves the worker alone until a fresh look finds it well."""
+        now_s, router = self.engine.now_s, self._system.router
+        self.checkers.released(device.worker_id)
+        self.perform(
+            router.batch_ended(batch.batch_id, now_s, was_refused=True, is_worker_lost=True)
+        )
+        self._membership.look_again(device)
+
+    def _abort(self, action: Abort) -> None:
+        """Take a query out of a running batch; an empty one stops at the next denoising step."""
+        device = self._devices[action.worker_id]
+        batch = device.running
+        if batch is None or batch.batch_id != action.batch_id:
+            return
+        device.aborted.add(action.query_id)
+        hardware = self._environment.hardware
+        if len(device.aborted) < len(batch.query_ids):
+            return
+        steps = self._environment.catalog.variants[batch.variant_id].num_inference_steps
+        profile = self._environment.catalog.latency[batch.variant_id]
+        step_s = profile.execution_s(len(batch.query_ids)) * device.slowdown / steps
+        stopped_s = self.engine.now_s + hardware.network_s + step_s
+        event = partial(self._released, device, device.incarnation, batch, batch.started_s)
+        self.engine.at(stopped_s, Priority.WORKER, event)
+
+    # -- workers ---------------------------------------------------------------------------
+
+    def _released(self, device: Device, incarnation: int, batch: Batch, start_s: float) -> None:
+        """A device is done with a batch: it is free, and the results are on their way."""
+        if device.incarnation != incarnation or device.running is not batch:
+            return
+        now_s, hardware = self.engine.now_s, self._environment.hardware
+        device.running = None
+        self.recorder.busy_s += now_s - start_s
+        self.checkers.released(device.worker_id)
+        back_s = now_s + hardware.network_s
+        self.engine.at(back_s, Priority.WORKER, partial(self._free, batch, now_s - start_s))
+        is_scored_later = (
+            batch.variant_id == self._cascade.light and not self._system.scores_on_device
+        )
+        results_s = back_s + (hardware.scoring_s if is_scored_later else 0.0)
+        event = partial(self._results, device, incarnation, batch)
+        self.engine.at(results_s, Priority.WORKER, event)
+
+    def _free(self, batch: Batch, execution_s: float) -> None:
+        now_s = self.engine.now_s
+        self.perform(self._system.router.device_released(batch.batch_id, execution_s, now_s))
+
+    def _results(self, device: Device, incarnation: int, batch: Batch) -> None:
+        if device.incarnation != incarnation:
+            return
+        router, now_s = self._system.router, self.engine.now_s
+        for query_id in batch.query_ids:
+            if query_id not in self._live:
+                continue
+            if batch.variant_id == self._cascade.light:
+                percentile = self._environment.confidences.percentile(self._live[query_id][1])
+                actions = router.light_ready(batch.batch_id, query_id, percentile, now_s)
+            else:
+                actions = router.heavy_ready(batch.batch_id, query_id, now_s)
+            self.perform(actions)
+        self.perform(router.batch_ended(batch.batch_id, now_s))
+
+    def worker_lost(self, device: Device) -> None:
+        """The router notices that a worker is gone."""
+        self.checkers.released(device.worker_id)
+        device.running = None  # a worker that lives on drops the batches of a broken connection
+        self.perform(self._system.router.worker_lost(device.worker_id, self.engine.now_s))
+
+    def worker_found(self, device: Device) -> None:
+        """The router notices that a worker is back."""
+        self.perform(self._system.router.worker_found(device.worker_id, self.engine.now_s))
+
+    # -- controller ------------------------------------------------------------------------
+
+    def _report(self) -> None:
+        now_s = self.engine.now_s
+        if not self._environment.faults.loses_telemetry(now_s):
+            self._system.controller.observe(self._system.telemetry(now_s))
+        period_s = self._system.controller.report_period_s
+        self.engine.at(now_s + period_s, Priority.TELEMETRY, self._report)
+
+    def _plan_again(self) -> None:
+        period_s = self._system.controller.planning_period_s
+        self.engine.at(self.engine.now_s + period_s, Priority.PLAN, self._plan_again)
+        self.replan()
+
+    def replan(self) -> None:
+        """Let the controller make a plan; the router gets it a moment later."""
+        now_s = self.engine.now_s
+        self._plan_id += 1
+        plan = self._system.controller.plan(self._membership.workers(), self._plan_id)
+        self.recorder.num_plans += 1
+        self.recorder.num_fallback_plans += plan.solver == "fallback"
+        if self._placement:
+            self.recorder.num_swaps += count_switches(self._placement, plan.placement)
+        self._placement = dict(plan.placement)
+        self._membership.assign(plan)
+        if self._plan_id == 1:
+            self._apply(plan)  # serving starts with a plan in force
+            return
+        delay_s = PLAN_DELAY_S + self._environment.faults.plan_delay_s(now_s)
+        self.engine.at(now_s + delay_s, Priority.PLAN, partial(self._apply, plan))
+
+    def _apply(self, plan: Plan) -> None:
+        if plan.plan_id <= self._system.router.plan_id:
+            return  # a newer one overtook it
+        self.checkers.planned(plan)
+        if self._log:
+            self._log.plan(plan, self.engine.now_s)
+        self.perform(self._system.router.apply_plan(plan, self.engine.now_s))

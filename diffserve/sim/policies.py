@@ -1,0 +1,139 @@
+"""Serving systems by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffserve.catalog import Catalog
+from diffserve.core import Cascade
+from diffserve.errors import ConfigError
+from diffserve.sim.baselines.fifo_router import FifoRouter
+from diffserve.sim.baselines.fixed import FixedController, clipper_roles, static_roles
+from diffserve.sim.baselines.proteus import ProteusController
+from diffserve.sim.baselines.published import PublishedController, Roles
+from diffserve.sim.ours import live_system
+from diffserve.sim.system import Controller, System
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a system is made for.
+
+    Attributes:
+        catalog: Profiles.
+        cascade: What is served, with the SLO to meet.
+        num_workers: Size of the fleet.
+        peak_qps: Peak of the load, for systems provisioned for it.
+        seed: Of random dispatch.
+    """
+
+    catalog: Catalog
+    cascade: Cascade
+    num_workers: int
+    peak_qps: float
+    seed: int
+
+
+def _diffserve(setting: Setting) -> System:
+    return live_system(setting.catalog, setting.cascade, setting.num_workers)
+
+
+def _random(setting: Setting) -> System:
+    """Ours, deferring as many queries but whichever: what looking at images is worth."""
+    return live_system(setting.catalog, setting.cascade, setting.num_workers, is_query_aware=False)
+
+
+def _published(setting: Setting) -> System:
+    return _fifo(setting, PublishedController(setting.catalog, setting.cascade))
+
+
+def _clipper_light(setting: Setting) -> System:
+    roles = clipper_roles(setting.catalog, setting.cascade, setting.num_workers, heavy=False)
+    return _fixed(setting, roles)
+
+
+def _clipper_heavy(setting: Setting) -> System:
+    """A query that would end after its deadline is not run, as in the successor's port."""
+    roles = clipper_roles(setting.catalog, setting.cascade, setting.num_workers, heavy=True)
+    return _fixed(setting, roles, drop_factor=1.0)
+
+
+def _static(setting: Setting) -> System:
+    roles = static_roles(setting.catalog, setting.cascade, setting.num_workers, setting.peak_qps)
+    return _fixed(setting, roles)
+
+
+def _proteus(setting: Setting) -> System:
+    controller = ProteusController(setting.catalog, setting.cascade)
+    return _fifo(setting, controller, routes_directly=True)
+
+
+def _fixed(setting: Setting, roles: Roles, drop_factor: float = 1.5) -> System:
+    controller = FixedController(setting.catalog, setting.cascade, roles)
+    return _fifo(setting, controller, drop_factor=drop_factor)
+
+
+def _fifo(
+    setting: Setting,
+    controller: Controller,
+    *,
+    drop_factor: float = 1.5,
+    routes_directly: bool = False,
+) -> System:
+    """Return a system with the published data path, which scores on the light device."""
+    router = FifoRouter(
+        setting.cascade,
+        setting.catalog.latency,
+        setting.seed,
+        drop_factor=drop_factor,
+        routes_directly=routes_directly,
+    )
+    return System(
+        router=router,
+        controller=controller,
+        telemetry=router.telemetry,
+        is_query_aware=not routes_directly,
+        scores_on_device=not routes_directly,
+    )
+
+
+POLICIES: Mapping[str, Callable[[Setting], System]] = {
+    "diffserve": _diffserve,
+    "diffserve-paper": _published,
+    "diffserve-static": _static,
+    "proteus": _proteus,
+    "clipper-light": _clipper_light,
+    "clipper-heavy": _clipper_heavy,
+    "random": _random,
+}
+"""Every system that can be simulated."""
+
+
+def make_system(
+    policy: str,
+    catalog: Catalog,
+    cascade: Cascade,
+    *,
+    num_workers: int,
+    peak_qps: float,
+    generator: np.random.Generator,
+) -> System:
+    """Return a system by name, new and without plan.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if policy not in POLICIES:
+        raise ConfigError(f"policy: {policy!r} is not one of {', '.join(POLICIES)}")
+    seed = int(generator.integers(2**32))
+    setting = Setting(
+        catalog=catalog,
+        cascade=cascade,
+        num_workers=num_workers,
+        peak_qps=peak_qps,
+        seed=seed,
+    )
+    return POLICIES[policy](setting)

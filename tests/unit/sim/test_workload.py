@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffserve.errors import ConfigError
+from diffserve.sim.shapes import SHAPES
+from diffserve.sim.workload import Workload, WorkloadParameters, make_workload
+
+
+def made(seed: int = 0, **fields: object) -> Workload:
+    return make_workload(WorkloadParameters(**fields), np.random.default_rng(seed))  # type: ignore[arg-type]
+
+
+def times(workload: Workload) -> np.ndarray:
+    return np.array([arrival.arrival_s for arrival in workload.arrivals])
+
+
+@pytest.mark.parametrize("trace", SHAPES)
+def test_shapes_have_their_peak_duration_and_count(trace: str) -> None:
+    workload = made(trace=trace, peak_qps=50.0, duration_s=200.0)
+    expected = SHAPES[trace](200.0).scaled_to(50.0).qps.sum()
+    found = times(workload)
+    assert (np.diff(found) >= 0.0).all()
+    assert found[0] >= 0.0
+    assert found[-1] < 200.0
+    cv = 3.0 if trace == "gamma" else 1.0
+    assert abs(len(found) - expected) < 5.0 * cv * np.sqrt(expected)
+    assert workload.duration_s == 200.0
+
+
+@pytest.mark.parametrize("cv", [0.3, 1.0, 3.0])
+def test_gaps_vary_as_asked(cv: float) -> None:
+    gaps = np.diff(times(made(trace="poisson", peak_qps=100.0, duration_s=400.0, cv=cv)))
+    assert gaps.std() / gaps.mean() == pytest.approx(cv, rel=0.06)
+
+
+def test_same_seed_same_arrivals() -> None:
+    assert (times(made(trace="azure")) == times(made(trace="azure"))).all()
+    assert not np.array_equal(times(made(trace="azure")), times(made(seed=1, trace="azure")))
+
+
+def test_flash_crowd_is_four_times_the_rest() -> None:
+    qps = SHAPES["flash"](100.0).scaled_to(40.0).qps
+    assert sorted(dict.fromkeys(qps.tolist())) == [10.0, 40.0]
+
+
+def test_file_is_sorted_and_may_have_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("arrival_ms,prompt_id\n2000,7\n500,3\n\n1000.5,4\n")
+    arrivals = list(made(trace=str(path)).arrivals)
+    assert [(a.arrival_s, a.prompt_id) for a in arrivals] == [(0.5, 3), (1.0005, 4), (2.0, 7)]
+
+
+def test_file_is_drawn_again_on_its_curve(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("".join(f"{i * 100},1\n" for i in range(1000)))
+    bursty = made(trace=str(path), cv=3.0)
+    gaps = np.diff(times(bursty))
+    assert gaps.std() / gaps.mean() > 2.0
+    doubled = times(made(trace=str(path), peak_qps=20.0))
+    assert len(doubled) == pytest.approx(2000, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("1,2\nx,3\n", ":2:"), ("5\n", ":1:"), ("-1,2\n", ":1:"), ("a,b\n", "no arrivals")],
+)
+def test_mistakes_name_the_line(tmp_path: Path, text: str, names: str) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=names):
+        made(trace=str(path))
+
+
+def test_unknown_trace_lists_the_shapes() -> None:
+    with pytest.raises(ConfigError, match="azure"):
+        made(trace="azur")
