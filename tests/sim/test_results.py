@@ -45,8 +45,8 @@ def test_ours_misses_nothing_and_comes_near_the_bound(cv: float | None) -> None:
     metrics = result("diffserve", cv)
     assert metrics["slo_violation_ratio"] <= 0.0005
     assert metrics["rejected_ratio"] == 0.0
-    assert metrics["quality_windowed"] < result("diffserve-paper", cv)["quality_windowed"] - 0.4
-    assert metrics["quality_windowed"] < metrics["bound_quality_windowed"] + 0.5
+    assert metrics["quality_windowed"] < result("diffserve-paper", cv)["quality_windowed"] - 0.7
+    assert metrics["quality_windowed"] < metrics["bound_quality_windowed"] + 0.2
 
 
 def test_looking_at_images_is_what_pays() -> None:

@@ -27,7 +27,7 @@ def test_infeasible_is_a_status(solver):
 
 
 def test_time_limit_that_is_not_reached_changes_nothing(solver):
-    assert solver.solve(KNAPSACK, 10.0) == solver.solve(KNAPSACK)
+    assert solver.solve(KNAPSACK, 100.0) == solver.solve(KNAPSACK)
 
 
 def test_size_is_not_limited(solver):
