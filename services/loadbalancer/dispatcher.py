@@ -13,7 +13,7 @@ from diffserve.core import Batch, Cascade, Plan, Preference, Query
 from diffserve.errors import AlreadyExistsError, UnavailableError
 from diffserve.policy.actions import Abort, Action, Defer, Finish, Launch
 from diffserve.policy.balancer import Balancer
-from diffserve.rpc.v1 import common_pb2, generation_pb2, worker_pb2
+from diffserve.rpc.v1 import common_pb2, generation_pb2, worker_pb2, worker_pb2_grpc
 from services.loadbalancer.live import Drawing, LiveQuery, Records
 from services.loadbalancer.workers import WorkerClients
 
@@ -103,6 +103,8 @@ class Dispatcher:
 
     def apply_plan(self, plan: Plan) -> None:
         """Follow a plan, if it is newer than the one in force."""
+        if plan.plan_id <= self.balancer.plan_id:
+            return
         self._workers.follow(plan)
         self._perform(self.balancer.apply_plan(plan, time.monotonic()))
 
@@ -151,7 +153,8 @@ class Dispatcher:
                     batch_size=len(batch.query_ids),
                 )
                 live.emit(generation_pb2.GenerateEvent(started=started))
-        self._spawn(self._execute(batch, request))
+        # The stub is taken now: the next plan may drop this worker before the task starts.
+        self._spawn(self._execute(batch, request, self._workers.stub(batch.worker_id)))
 
     def _batch_query(
         self, live: LiveQuery, *, is_heavy: bool, now_s: float
@@ -203,14 +206,18 @@ class Dispatcher:
 
     # -- batches ---------------------------------------------------------------------------
 
-    async def _execute(self, batch: Batch, request: worker_pb2.ExecuteRequest) -> None:
+    async def _execute(
+        self,
+        batch: Batch,
+        request: worker_pb2.ExecuteRequest,
+        stub: worker_pb2_grpc.WorkerAsyncStub,
+    ) -> None:
         """Run one batch on its worker and report what comes back."""
         was_refused = False
         has_started = False
         is_worker_lost = False
         try:
             timeout_s = max(q.budget_s for q in request.queries) + EXECUTE_GRACE_S
-            stub = self._workers.stub(batch.worker_id)
             async for event in stub.Execute(request, timeout=timeout_s):
                 has_started = True
                 if event.HasField("released"):

@@ -116,6 +116,10 @@ class Cluster:
     async def kill_worker(self, worker_id: str) -> None:
         await self.servers.pop(worker_id).stop(0)
 
+    def old_plan(self, plan_id: int) -> Plan:
+        """Return a plan that places nobody."""
+        return Plan(plan_id=plan_id, placement={}, batch_size_max={}, cascades={})
+
     async def plan(
         self, placement: dict[str, str], *, fraction: float = 0.5, plan_id: int = 1
     ) -> None:

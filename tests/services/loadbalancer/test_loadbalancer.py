@@ -221,6 +221,15 @@ async def test_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None:
         await asyncio.wait_for(draining, 1.0)
 
 
+async def test_an_older_plan_changes_nothing() -> None:
+    async with running_cluster() as cluster:
+        await cluster.plan({"w1": "mock-light", "w2": "mock-heavy"}, plan_id=7)
+        old = cluster.old_plan(plan_id=6)
+        cluster.application.dispatcher.apply_plan(old)
+        assert cluster.application.balancer.plan_id == 7
+        assert await _outcome(cluster, "two owls 0.1") == HEAVY
+
+
 async def test_rpc_deadline_counts() -> None:
     async with running_cluster(num_workers=1) as cluster:
         cluster.workers["w1"].light_s = 2.0
