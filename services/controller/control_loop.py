@@ -160,7 +160,8 @@ class ControlLoop:
         if previous is not None and not is_periodic and has_same_content(plan, previous):
             return
         try:
-            plan_id = await state.store.next_plan_id(previous.plan_id if previous else 0)
+            known_id = max(previous.plan_id if previous else 0, state.observer.newest_plan_id)
+            plan_id = await state.store.next_plan_id(known_id)
             plan = replace(plan, plan_id=plan_id)
             await state.store.save_plan(plan_id, to_document(plan))
         except STORE_ERRORS as error:

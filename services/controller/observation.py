@@ -54,6 +54,14 @@ class Observer:
         """Seconds since telemetry was last read, or since start while it never was."""
         return self._clock() - self._read_s
 
+    @property
+    def newest_plan_id(self) -> int:
+        """Newest plan that a load balancer follows; 0 when none does.
+
+        Plan ids must rise above it even when this controller and Redis both lost their memory.
+        """
+        return max((report.plan_id for report in self.reports), default=0)
+
     def take_in(self, reports: Sequence[LoadBalancerReport]) -> None:
         """Take in a reading of Redis; may be called as often as one likes.
 

@@ -229,6 +229,7 @@ class ScriptedLoadBalancer:
         self.queues: dict[str, QueueReport] = {}
         self.outcomes: dict[str, int] = {}
         self.in_progress = 0
+        self.plan_id = 0
 
     async def report(self) -> None:
         cascade = CascadeReport(
@@ -240,7 +241,7 @@ class ScriptedLoadBalancer:
             LoadBalancerReport(
                 loadbalancer_id=self.name,
                 incarnation=self.incarnation,
-                plan_id=0,
+                plan_id=self.plan_id,
                 queues=self.queues,
                 cascades={"mock": cascade},
             )

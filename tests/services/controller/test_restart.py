@@ -11,6 +11,7 @@ from diffserve.telemetry.store import TelemetryStore
 from tests.services.controller.deployment import (
     PERIOD_S,
     Client,
+    ScriptedLoadBalancer,
     renewed,
     running_controller,
     running_loadbalancer,
@@ -70,6 +71,18 @@ async def test_members_are_known_with_a_fresh_lease(redis_url: str) -> None:
         assert all(w.lease_age_s < 1.0 and w.assigned for w in workers.workers)
         # Nobody renews, so they go after all.
         await client.plan_where(lambda p: not p.placement)
+
+
+async def test_plan_ids_rise_above_what_load_balancers_follow_when_all_memory_is_lost(
+    redis_url: str,
+) -> None:
+    balancer = ScriptedLoadBalancer(redis_url)
+    balancer.plan_id = 500
+    await balancer.report()
+    async with running_controller(redis_url) as client, renewed(client, *FOUR):
+        plan = await client.plan_where(lambda p: len(p.placement) == 4)
+        assert plan.plan_id > 500
+    await balancer.store.close()
 
 
 async def test_an_unreadable_plan_in_redis_stops_nothing(
