@@ -34,7 +34,7 @@ class LightImage:
     Attributes:
         preference: The client's.
         percentile: Rank of its confidence among recent ones, 0..1; None when it was not scored.
-        deferral_fraction: Planned share to defer, 0..1.
+        deferral_fraction: Share to defer now, 0..1: the planned one, paced by the heavy queue.
         slack_s: Seconds until the query's deadline, answer margin taken off.
         heavy_answer_s: Expected seconds until the heavy image; infinite without heavy workers.
     """
@@ -63,12 +63,12 @@ def decide(image: LightImage) -> Decision:
         return Decision(
             Verdict.ACCEPT,
             f"confidence ranks at {image.percentile:.0%} of recent images; "
-            f"the plan defers only those below {image.deferral_fraction:.0%}",
+            f"only those below {image.deferral_fraction:.0%} are deferred now",
         )
     else:
         reason = (
             f"confidence ranks at {image.percentile:.0%} of recent images; "
-            f"the plan defers those below {image.deferral_fraction:.0%}"
+            f"those below {image.deferral_fraction:.0%} are deferred now"
         )
     if image.heavy_answer_s > image.slack_s:
         return Decision(Verdict.FALL_BACK, f"{reason}, but the heavy variant cannot make it")

@@ -93,8 +93,8 @@ class GenerateResponse(_message.Message):
     confidence: _builtins.float
     """Discriminator's confidence in the light image, 0..1. Absent when it was not scored."""
     percentile: _builtins.float
-    """Rank of that confidence among recent ones, 0..1; below the plan's deferral fraction means
-    deferred. Absent when it was not scored.
+    """Rank of that confidence among recent ones, 0..1; the lowest are deferred, about as many as the
+    plan says. Absent when it was not scored.
     """
     seed: _builtins.int
     """The seed that reproduces the image."""
