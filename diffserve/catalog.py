@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from diffserve.core import Cascade, Variant
+from diffserve.core import Cascade, RequestClass, Variant
 from diffserve.errors import ConfigError, ProfileError
-from diffserve.profiles.curves import DeferralProfile, QualityCurve
+from diffserve.profiles.curves import BypassPoint, DeferralProfile, QualityCurve
 from diffserve.profiles.latency import LatencyProfile
 
 ProfileT = TypeVar("ProfileT")
@@ -48,13 +48,18 @@ class Catalog:
 
     Attributes:
         name: File name without suffix.
-        default_cascade: Cascade used when a client names none.
+        default_cascade: Cascade, or request class, used when a client names none.
         variants: By ``variant_id``.
         discriminators: By ``discriminator_id``.
         cascades: By ``cascade_id``.
         latency: Starting latency profile by ``variant_id``; refreshed online.
         deferral: Starting deferral profile by ``cascade_id``.
         quality: Quality curve by ``cascade_id``.
+        classes: By ``class_id``; a cascade that no class names is one of its own.
+        latency_by_device: Latency profiles by ``variant_id``, then device type, where the catalog
+            knows them; ``latency`` is for all others.
+        bypass: By ``cascade_id``, where prompts have been ranked by difficulty: quality when the
+            hardest skip the light variant, by rising share.
     """
 
     name: str
@@ -65,6 +70,9 @@ class Catalog:
     latency: Mapping[str, LatencyProfile]
     deferral: Mapping[str, DeferralProfile]
     quality: Mapping[str, QualityCurve]
+    classes: Mapping[str, RequestClass]
+    latency_by_device: Mapping[str, Mapping[str, LatencyProfile]]
+    bypass: Mapping[str, tuple[BypassPoint, ...]]
 
 
 class _Entry(BaseModel):
@@ -85,6 +93,7 @@ class _VariantEntry(_Entry):
     size_multiple: int = Field(8, ge=8)
     size_max: int = Field(2048, ge=8, le=2048)
     latency_s: dict[int, float]
+    latency_by_device_s: dict[str, dict[int, float]] = Field(default_factory=dict)
 
 
 class _DiscriminatorEntry(_Entry):
@@ -103,6 +112,17 @@ class _QualityEntry(_Entry):
     qualities: tuple[float, ...]
 
 
+class _BypassEntry(_Entry):
+    fraction: float
+    fractions: tuple[float, ...]
+    qualities: tuple[float, ...]
+
+
+class _ClassEntry(_Entry):
+    cascades: tuple[str, ...] = Field(min_length=1)
+    weight: float = Field(1.0, gt=0)
+
+
 class _CascadeEntry(_Entry):
     light: str
     heavy: str
@@ -110,6 +130,7 @@ class _CascadeEntry(_Entry):
     slo_s: float = Field(gt=0)
     deferral: _DeferralEntry
     quality: _QualityEntry
+    bypass: tuple[_BypassEntry, ...] = ()
 
 
 class _CatalogFile(_Entry):
@@ -117,6 +138,8 @@ class _CatalogFile(_Entry):
     variant: dict[str, _VariantEntry]
     discriminator: dict[str, _DiscriminatorEntry]
     cascade: dict[str, _CascadeEntry]
+    # "class" is a word of Python's
+    request_class: dict[str, _ClassEntry] = Field(default_factory=dict, alias="class")
 
 
 def shipped_catalogs() -> tuple[str, ...]:
@@ -152,7 +175,8 @@ def _build(path: Path, file: _CatalogFile) -> Catalog:
         _check_reference(
             path, f"cascade.{cascade_id}.discriminator", entry.discriminator, file.discriminator
         )
-    _check_reference(path, "default_cascade", file.default_cascade, file.cascade)
+    classes = _classes(path, file)
+    _check_reference(path, "default_cascade", file.default_cascade, file.cascade | classes)
     return Catalog(
         name=path.stem,
         default_cascade=file.default_cascade,
@@ -160,7 +184,7 @@ def _build(path: Path, file: _CatalogFile) -> Catalog:
             variant_id: Variant(
                 variant_id=variant_id,
                 **{
-                    **entry.model_dump(exclude={"latency_s", "source"}),
+                    **entry.model_dump(exclude={"latency_s", "latency_by_device_s", "source"}),
                     "source": _resolve(path, entry.source),
                 },
             )
@@ -203,7 +227,61 @@ def _build(path: Path, file: _CatalogFile) -> Catalog:
             )
             for cascade_id, entry in file.cascade.items()
         },
+        classes=classes,
+        latency_by_device={
+            variant_id: {
+                device_type: _located(
+                    path,
+                    f"variant.{variant_id}.latency_by_device_s.{device_type}",
+                    LatencyProfile,
+                    seconds,
+                )
+                for device_type, seconds in entry.latency_by_device_s.items()
+            }
+            for variant_id, entry in file.variant.items()
+        },
+        bypass={
+            cascade_id: tuple(_bypass_points(path, cascade_id, entry))
+            for cascade_id, entry in file.cascade.items()
+            if entry.bypass
+        },
     )
+
+
+def _classes(path: Path, file: _CatalogFile) -> dict[str, RequestClass]:
+    """Return the request classes, those of one cascade included."""
+    classes: dict[str, RequestClass] = {}
+    grouped: dict[str, str] = {}
+    for class_id, entry in file.request_class.items():
+        where = f"class.{class_id}.cascades"
+        if class_id in file.cascade:
+            raise ConfigError(f"{path}: class.{class_id}: a cascade has this name")
+        for cascade_id in entry.cascades:
+            _check_reference(path, where, cascade_id, file.cascade)
+            if cascade_id in grouped:
+                other = grouped[cascade_id]
+                raise ConfigError(f"{path}: {where}: {cascade_id!r} is in class {other!r} already")
+            grouped[cascade_id] = class_id
+        if len({file.cascade[cascade_id].slo_s for cascade_id in entry.cascades}) > 1:
+            raise ConfigError(f"{path}: {where}: they must have one slo_s")
+        classes[class_id] = RequestClass(
+            class_id=class_id, cascade_ids=entry.cascades, weight=entry.weight
+        )
+    for cascade_id in file.cascade:
+        if cascade_id not in grouped:
+            classes[cascade_id] = RequestClass(class_id=cascade_id, cascade_ids=(cascade_id,))
+    return classes
+
+
+def _bypass_points(path: Path, cascade_id: str, entry: _CascadeEntry) -> list[BypassPoint]:
+    points = []
+    for index, row in enumerate(sorted(entry.bypass, key=lambda row: row.fraction)):
+        where = f"cascade.{cascade_id}.bypass.{index}"
+        curve = _located(
+            path, where, QualityCurve, row.fractions, row.qualities, entry.quality.metric
+        )
+        points.append(_located(path, where, BypassPoint, row.fraction, curve))
+    return points
 
 
 def _located(

@@ -133,6 +133,23 @@ class Cascade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestClass:
+    """Queries that any of several cascades may answer; the plan says which share goes to which.
+
+    A cascade that no class names is a class of its own, of the same name.
+
+    Attributes:
+        class_id: Name used by clients, in place of a cascade's.
+        cascade_ids: The candidates; each belongs to one class, and all have one SLO.
+        weight: What its quality counts against that of other classes, above 0.
+    """
+
+    class_id: str
+    cascade_ids: tuple[str, ...]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Queries executed together on one worker.
 
@@ -161,6 +178,8 @@ class WorkerInfo:
         device: ``cpu``, ``cuda:0`` and so on.
         resident: Variants loaded right now; switching to one of them is free.
         is_draining: Takes no new work.
+        device_type: Kind of device, such as ``NVIDIA A100-SXM4-80GB``; workers of one type share
+            latency profiles. Empty: the kind that ``device`` names.
     """
 
     worker_id: str
@@ -168,6 +187,7 @@ class WorkerInfo:
     device: str
     resident: tuple[str, ...] = ()
     is_draining: bool = False
+    device_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,19 +197,25 @@ class CascadePlan:
     Attributes:
         cascade_id: Which one.
         demand_qps: Planned arrival rate, headroom included.
-        deferral_fraction: Share of light images to defer, 0..1; the percentile threshold. Load
-            balancers defer less while the heavy stage is behind.
-        confidence_threshold: That share as a confidence by the profile at planning time (shown to
+        deferral_fraction: Share of light images that the heavy workers are sure to carry, 0..1.
+        deferral_target: Share that load balancers aim at, at least that; the percentile threshold.
+            They defer less while the heavy stage is behind.
+        confidence_threshold: The target as a confidence by the profile at planning time (shown to
             people; decisions use percentiles).
-        expected_quality: Quality at the share that the heavy workers are sure to carry, in the
-            units of the quality curve.
+        expected_quality: Quality at ``deferral_fraction``, in the units of the quality curve.
+        class_share: Share of its request class's queries that this cascade gets, 0..1.
+        bypass_fraction: Share of its queries that skip the light variant, 0..1: the hardest by
+            their prompts.
     """
 
     cascade_id: str
     demand_qps: float
     deferral_fraction: float
+    deferral_target: float
     confidence_threshold: float
     expected_quality: float
+    class_share: float = 1.0
+    bypass_fraction: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +227,10 @@ class Plan:
         placement: ``worker_id`` -> ``variant_id``.
         batch_size_max: ``variant_id`` -> largest batch to form.
         cascades: ``cascade_id`` -> its share of the plan.
+        coresident: ``worker_id`` -> variants that it serves beside its placement, by time sharing;
+            workers that serve one variant are absent.
+        prices: ``variant_id`` -> quality that one more second of a worker's time on it would add;
+            0 while it has time to spare. Duals of the plan's linear program.
         workers: ``worker_id`` -> address and state, for every placed worker.
         solver: ``gurobi``, ``cbc``, ``enumeration`` or ``fallback``.
         status: ``optimal``, ``time_limit``, ``infeasible`` or ``error``.
@@ -212,6 +242,8 @@ class Plan:
     placement: Mapping[str, str]
     batch_size_max: Mapping[str, int]
     cascades: Mapping[str, CascadePlan]
+    coresident: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    prices: Mapping[str, float] = field(default_factory=dict)
     workers: Mapping[str, WorkerInfo] = field(default_factory=dict)
     solver: str = "fallback"
     status: str = "optimal"

@@ -103,7 +103,7 @@ def traffic_table(status: admin_pb2.Status) -> Table:
     for cascade in status.cascades:
         plan = planned.get(cascade.cascade_id)
         demand = f"{plan.demand_qps:.2f} qps" if plan else "-"
-        deferral = percent(plan.deferral_fraction) if plan else "-"
+        deferral = percent(plan.deferral_target) if plan else "-"
         rows.add_row(
             cascade.cascade_id,
             f"{cascade.arrival_qps:.2f} / {demand}",

@@ -244,7 +244,8 @@ def _cascade_plan(decision: _Decision) -> CascadePlan:
     return CascadePlan(
         cascade_id=decision.seen.cascade.cascade_id,
         demand_qps=decision.problem.demand_qps,
-        deferral_fraction=target,
+        deferral_fraction=planned,
+        deferral_target=target,
         confidence_threshold=decision.allocation.confidence_threshold
         if target == planned
         else decision.seen.deferral.threshold_for(target),

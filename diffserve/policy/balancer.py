@@ -198,7 +198,7 @@ class Balancer:
         heavy = self._fleet.pool(self._cascades[query.cascade_id].heavy)
         slack_s = query.deadline_s - self._parameters.answer_margin_s - now_s
         pacer = self._pacers[query.cascade_id]
-        wanted = self._deferral_fraction(query.cascade_id)
+        wanted = self._deferral_target(query.cascade_id)
         decision = decide(
             LightImage(
                 preference=query.preference,
@@ -298,10 +298,10 @@ class Balancer:
         stage = CascadeStage.HEAVY if progress.has_light_image else CascadeStage.LIGHT
         return self._fleet.pool(self._cascades[progress.query.cascade_id].variant_at(stage))
 
-    def _deferral_fraction(self, cascade_id: str) -> float:
+    def _deferral_target(self, cascade_id: str) -> float:
         plan = self._fleet.plan
         cascade = plan.cascades.get(cascade_id) if plan else None
-        return cascade.deferral_fraction if cascade else 0.0
+        return cascade.deferral_target if cascade else 0.0
 
     def _running(self, batch_id: int, query_id: str) -> Progress | None:
         """Return the query if this very batch still works for it."""

@@ -94,3 +94,20 @@ class QualityCurve:
         """Smallest fraction of highest quality: deferring more costs and gains nothing."""
         best = max(range(len(self.fractions)), key=lambda i: (self.qualities[i], -i))
         return self.fractions[best]
+
+
+@dataclass(frozen=True, slots=True)
+class BypassPoint:
+    """Quality when the hardest queries, by their prompts, skip the light variant. HADIS: §3.
+
+    Attributes:
+        fraction: Share of the queries that go straight to the heavy variant, in (0, 1).
+        quality: Share deferred of the *other* queries -> quality of all answers.
+    """
+
+    fraction: float
+    quality: QualityCurve
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.fraction < 1.0:
+            raise ProfileError("bypass: fractions must be between 0 and 1")

@@ -57,17 +57,26 @@ def plan_to_proto(plan: Plan, age_s: float = 0.0) -> controller_pb2.Plan:
             device=worker.device,
             resident=worker.resident,
             draining=worker.is_draining,
+            coresident=plan.coresident.get(worker_id, ()),
+            device_type=worker.device_type,
         )
     for variant_id in sorted(plan.batch_size_max):
-        message.variants.add(variant_id=variant_id, batch_size_max=plan.batch_size_max[variant_id])
+        message.variants.add(
+            variant_id=variant_id,
+            batch_size_max=plan.batch_size_max[variant_id],
+            price=plan.prices.get(variant_id, 0.0),
+        )
     for cascade_id in sorted(plan.cascades):
         cascade = plan.cascades[cascade_id]
         message.cascades.add(
             cascade_id=cascade_id,
             demand_qps=cascade.demand_qps,
             deferral_fraction=cascade.deferral_fraction,
+            deferral_target=cascade.deferral_target,
             confidence_threshold=cascade.confidence_threshold,
             expected_quality=cascade.expected_quality,
+            class_share=cascade.class_share,
+            bypass_fraction=cascade.bypass_fraction,
         )
     return message
 
@@ -83,11 +92,18 @@ def plan_from_proto(message: controller_pb2.Plan) -> Plan:
                 cascade_id=row.cascade_id,
                 demand_qps=row.demand_qps,
                 deferral_fraction=row.deferral_fraction,
+                deferral_target=row.deferral_target,
                 confidence_threshold=row.confidence_threshold,
                 expected_quality=row.expected_quality,
+                class_share=row.class_share,
+                bypass_fraction=row.bypass_fraction,
             )
             for row in message.cascades
         },
+        coresident={
+            row.worker_id: tuple(row.coresident) for row in message.placements if row.coresident
+        },
+        prices={row.variant_id: row.price for row in message.variants if row.price},
         workers={
             row.worker_id: WorkerInfo(
                 worker_id=row.worker_id,
@@ -95,6 +111,7 @@ def plan_from_proto(message: controller_pb2.Plan) -> Plan:
                 device=row.device,
                 resident=tuple(row.resident),
                 is_draining=row.draining,
+                device_type=row.device_type,
             )
             for row in message.placements
         },

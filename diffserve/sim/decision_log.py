@@ -26,7 +26,7 @@ class DecisionLog:
             for variant_id, cap in sorted(plan.batch_size_max.items())
         )
         shares = " ".join(
-            f"defer={c.deferral_fraction:.4f} demand={c.demand_qps:.4f}"
+            f"defer={c.deferral_target:.4f} demand={c.demand_qps:.4f}"
             for c in plan.cascades.values()
         )
         self._write(now_s, f"plan {plan.plan_id} {counts} {shares} ({plan.status})")

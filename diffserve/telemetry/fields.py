@@ -69,6 +69,7 @@ def worker_json(worker: WorkerInfo) -> str:
             "device": worker.device,
             "resident": list(worker.resident),
             "draining": worker.is_draining,
+            "device_type": worker.device_type,
         }
     )
 
@@ -82,4 +83,5 @@ def parse_worker(worker_id: str, document: str) -> WorkerInfo:
         device=row["device"],
         resident=tuple(row["resident"]),
         is_draining=row["draining"],
+        device_type=row.get("device_type", ""),
     )

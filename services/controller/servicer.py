@@ -42,6 +42,7 @@ class ControllerServicer(controller_pb2_grpc.ControllerServicer):
                 device=request.device,
                 resident=tuple(request.resident),
                 is_draining=request.draining,
+                device_type=request.device_type,
             )
             membership.renew(worker, request.incarnation)
         plan = self._state.board.in_force

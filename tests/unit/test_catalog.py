@@ -78,3 +78,59 @@ def test_mistakes_name_file_and_field(tmp_path: Path, old: str, new: str, names:
 def test_unknown_catalog_names_the_shipped_ones() -> None:
     with pytest.raises(ConfigError, match="mock"):
         load_catalog("nosuch")
+
+
+SECOND = """
+[cascade.other]
+light = "mock-light"
+heavy = "mock-heavy"
+discriminator = "mock"
+slo_s = 5.0
+deferral = { thresholds = [0.0, 1.0], fractions = [0.0, 1.0] }
+quality = { metric = "share of right answers", fractions = [0.0, 1.0], qualities = [0.5, 0.9] }
+bypass = [
+    { fraction = 0.2, fractions = [0.0, 1.0], qualities = [0.6, 0.9] },
+    { fraction = 0.1, fractions = [0.0, 1.0], qualities = [0.55, 0.9] },
+]
+"""
+
+
+def grouped(directory: Path, classes: str, slo_s: float | None = None) -> str:
+    slo_s = load_catalog("mock").cascades["mock"].slo_s if slo_s is None else slo_s
+    path = directory / "grouped.toml"
+    path.write_text(MOCK + SECOND.replace("slo_s = 5.0", f"slo_s = {slo_s}") + classes)
+    return str(path)
+
+
+def test_every_cascade_is_in_one_class(tmp_path: Path) -> None:
+    catalog = load_catalog(grouped(tmp_path, ""))
+    assert {c.class_id: c.cascade_ids for c in catalog.classes.values()} == {
+        "mock": ("mock",),
+        "other": ("other",),
+    }
+    both = '[class.any]\ncascades = ["mock", "other"]\nweight = 2.0\n'
+    catalog = load_catalog(grouped(tmp_path, both))
+    assert list(catalog.classes) == ["any"]
+    assert catalog.classes["any"].cascade_ids == ("mock", "other")
+    assert catalog.classes["any"].weight == 2.0
+    assert [point.fraction for point in catalog.bypass["other"]] == [0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("classes", "slo_s", "message"),
+    [
+        ('[class.mock]\ncascades = ["other"]\n', None, "class.mock: a cascade has this name"),
+        ('[class.any]\ncascades = ["mock", "none"]\n', None, "no such entry 'none'"),
+        ('[class.any]\ncascades = ["mock", "other"]\n', 9.5, "one slo_s"),
+        (
+            '[class.a]\ncascades = ["mock"]\n[class.b]\ncascades = ["mock"]\n',
+            None,
+            "class.b.cascades: 'mock' is in class 'a' already",
+        ),
+    ],
+)
+def test_wrong_classes_are_named(
+    tmp_path: Path, classes: str, slo_s: float | None, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_catalog(grouped(tmp_path, classes, slo_s))

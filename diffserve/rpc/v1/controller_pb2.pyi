@@ -30,6 +30,7 @@ class RegisterRequest(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
+    DEVICE_TYPE_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Stable name of the worker slot."""
     address: _builtins.str
@@ -42,6 +43,8 @@ class RegisterRequest(_message.Message):
     """Random per process: tells a restarted worker from a renewing one."""
     leaving: _builtins.bool
     """True on orderly shutdown: the lease ends now."""
+    device_type: _builtins.str
+    """Kind of device, such as "NVIDIA A100-SXM4-80GB"; empty: the kind that `device` names."""
     @_builtins.property
     def resident(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Variants resident now."""
@@ -56,10 +59,11 @@ class RegisterRequest(_message.Message):
         draining: _builtins.bool = ...,
         incarnation: _builtins.str = ...,
         leaving: _builtins.bool = ...,
+        device_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "device", b"device", "draining", b"draining", "incarnation", b"incarnation", "leaving", b"leaving", "resident", b"resident", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "device", b"device", "device_type", b"device_type", "draining", b"draining", "incarnation", b"incarnation", "leaving", b"leaving", "resident", b"resident", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -183,6 +187,8 @@ class Placement(_message.Message):
     DEVICE_FIELD_NUMBER: _builtins.int
     RESIDENT_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    CORESIDENT_FIELD_NUMBER: _builtins.int
+    DEVICE_TYPE_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Which worker."""
     variant_id: _builtins.str
@@ -193,9 +199,15 @@ class Placement(_message.Message):
     """Its device."""
     draining: _builtins.bool
     """Takes no new batches."""
+    device_type: _builtins.str
+    """Kind of device; empty: the kind that `device` names."""
     @_builtins.property
     def resident(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Variants it holds."""
+
+    @_builtins.property
+    def coresident(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Variants that it serves beside `variant_id`, by time sharing."""
 
     def __init__(
         self,
@@ -206,10 +218,12 @@ class Placement(_message.Message):
         device: _builtins.str = ...,
         resident: _abc.Iterable[_builtins.str] | None = ...,
         draining: _builtins.bool = ...,
+        coresident: _abc.Iterable[_builtins.str] | None = ...,
+        device_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "device", b"device", "draining", b"draining", "resident", b"resident", "variant_id", b"variant_id", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "coresident", b"coresident", "device", b"device", "device_type", b"device_type", "draining", b"draining", "resident", b"resident", "variant_id", b"variant_id", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -221,19 +235,23 @@ class VariantPlan(_message.Message):
 
     VARIANT_ID_FIELD_NUMBER: _builtins.int
     BATCH_SIZE_MAX_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
     variant_id: _builtins.str
     """Which variant."""
     batch_size_max: _builtins.int
     """Largest batch to form."""
+    price: _builtins.float
+    """Quality that one more second of a worker's time on it would add; 0 while it has time to spare."""
     def __init__(
         self,
         *,
         variant_id: _builtins.str = ...,
         batch_size_max: _builtins.int = ...,
+        price: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size_max", b"batch_size_max", "variant_id", b"variant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size_max", b"batch_size_max", "price", b"price", "variant_id", b"variant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -248,16 +266,25 @@ class CascadePlan(_message.Message):
     DEFERRAL_FRACTION_FIELD_NUMBER: _builtins.int
     CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
     EXPECTED_QUALITY_FIELD_NUMBER: _builtins.int
+    DEFERRAL_TARGET_FIELD_NUMBER: _builtins.int
+    CLASS_SHARE_FIELD_NUMBER: _builtins.int
+    BYPASS_FRACTION_FIELD_NUMBER: _builtins.int
     cascade_id: _builtins.str
     """Which cascade."""
     demand_qps: _builtins.float
     """Planned arrival rate, queries per second, headroom included."""
     deferral_fraction: _builtins.float
-    """Share of light images to defer, 0..1."""
+    """Share of light images that the heavy workers are sure to carry, 0..1."""
     confidence_threshold: _builtins.float
-    """That share as a confidence by the profile at planning time."""
+    """The target as a confidence by the profile at planning time."""
     expected_quality: _builtins.float
-    """Objective value at that share."""
+    """Quality at `deferral_fraction`."""
+    deferral_target: _builtins.float
+    """Share of light images that load balancers aim to defer while the heavy stage keeps up, 0..1."""
+    class_share: _builtins.float
+    """Share of its request class's queries that this cascade gets, 0..1."""
+    bypass_fraction: _builtins.float
+    """Share of its queries that skip the light variant, 0..1."""
     def __init__(
         self,
         *,
@@ -266,10 +293,13 @@ class CascadePlan(_message.Message):
         deferral_fraction: _builtins.float = ...,
         confidence_threshold: _builtins.float = ...,
         expected_quality: _builtins.float = ...,
+        deferral_target: _builtins.float = ...,
+        class_share: _builtins.float = ...,
+        bypass_fraction: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cascade_id", b"cascade_id", "confidence_threshold", b"confidence_threshold", "deferral_fraction", b"deferral_fraction", "demand_qps", b"demand_qps", "expected_quality", b"expected_quality"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_fraction", b"bypass_fraction", "cascade_id", b"cascade_id", "class_share", b"class_share", "confidence_threshold", b"confidence_threshold", "deferral_fraction", b"deferral_fraction", "deferral_target", b"deferral_target", "demand_qps", b"demand_qps", "expected_quality", b"expected_quality"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

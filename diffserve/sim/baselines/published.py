@@ -85,6 +85,7 @@ def plan_of(
                 cascade_id=cascade.cascade_id,
                 demand_qps=roles.demand_qps,
                 deferral_fraction=roles.deferral_fraction,
+                deferral_target=roles.deferral_fraction,
                 confidence_threshold=deferral.threshold_for(roles.deferral_fraction),
                 expected_quality=quality.quality_at(roles.deferral_fraction),
             )

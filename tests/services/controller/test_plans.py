@@ -18,6 +18,7 @@ CASCADE = CascadePlan(
     cascade_id="c",
     demand_qps=3.5,
     deferral_fraction=0.25,
+    deferral_target=0.25,
     confidence_threshold=0.5,
     expected_quality=0.75,
 )

@@ -137,6 +137,7 @@ class Cluster:
             cascade_id="mock",
             demand_qps=1.0,
             deferral_fraction=fraction,
+            deferral_target=fraction,
             confidence_threshold=fraction,
             expected_quality=0.9,
         )

@@ -19,7 +19,7 @@ def full_status() -> admin_pb2.Status:
     plan = controller_pb2.Plan(
         plan_id=7, solver="cbc", status="optimal", solve_s=0.02, reason="because [so]"
     )
-    plan.cascades.add(cascade_id="c", demand_qps=2.0, deferral_fraction=0.25)
+    plan.cascades.add(cascade_id="c", demand_qps=2.0, deferral_target=0.25)
     status = admin_pb2.Status(
         version="1.2.3", solver="cbc", plan=plan, redis_connected=True, planning_period_s=2.0
     )

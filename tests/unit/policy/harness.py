@@ -29,6 +29,7 @@ def plan(
                 cascade_id="c",
                 demand_qps=1.0,
                 deferral_fraction=fraction,
+                deferral_target=fraction,
                 confidence_threshold=0.5,
                 expected_quality=0.0,
             )

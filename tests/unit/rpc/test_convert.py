@@ -25,6 +25,9 @@ def plans(draw: st.DrawFn) -> Plan:
                 cascade_id=name,
                 demand_qps=draw(st.floats(0, 1e6)),
                 deferral_fraction=draw(fractions),
+                deferral_target=draw(fractions),
+                class_share=draw(fractions),
+                bypass_fraction=draw(fractions),
                 confidence_threshold=draw(fractions),
                 expected_quality=draw(st.floats(-1e3, 1e3)),
             )
