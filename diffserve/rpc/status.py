@@ -64,6 +64,47 @@ def to_status(error: DiffServeError) -> status_pb2.Status:
     return status
 
 
+def from_call(error: grpc.RpcError) -> DiffServeError:
+    """Return the error behind a failed call, the inverse of ``to_status``.
+
+    A status that DiffServe does not send becomes a plain ``DiffServeError``.
+    """
+    assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)
+    code, message = error.code(), error.details() or error.code().name
+    status = rpc_status.from_call(error)
+    details = _Details(status)
+    if code is grpc.StatusCode.INVALID_ARGUMENT and details.violation is not None:
+        return InputError(details.violation.field, details.violation.description)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return OverloadedError(
+            message,
+            predicted_wait_s=details.predicted_wait_s,
+            retry_after_s=details.retry_after_s,
+        )
+    for cls, number in _CODES:
+        if code.value[0] == number and cls not in (InputError, OverloadedError):
+            return cls(message)
+    return DiffServeError(f"{code.name}: {message}")
+
+
+class _Details:
+    """The google.rpc details of a status that DiffServe sends."""
+
+    def __init__(self, status: status_pb2.Status | None) -> None:
+        self.violation: error_details_pb2.BadRequest.FieldViolation | None = None
+        self.retry_after_s = 0.0
+        self.predicted_wait_s = 0.0
+        for packed in status.details if status is not None else ():
+            bad, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+            info = error_details_pb2.ErrorInfo()
+            if packed.Unpack(bad) and bad.field_violations:
+                self.violation = bad.field_violations[0]
+            elif packed.Unpack(retry):
+                self.retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
+            elif packed.Unpack(info):
+                self.predicted_wait_s = float(info.metadata.get("predicted_wait_s", 0.0))
+
+
 def _add_detail(status: status_pb2.Status, message: Any) -> None:
     detail = any_pb2.Any()
     detail.Pack(message)

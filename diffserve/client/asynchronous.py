@@ -1,0 +1,129 @@
+"""The asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from diffserve.client import messages
+from diffserve.client.retries import Retries
+from diffserve.client.values import DEFAULT_ADDRESS, Done, Event, GeneratedImage, Wish
+from diffserve.errors import BackendError, DiffServeError
+from diffserve.rpc.channel import open_channel
+from diffserve.rpc.status import from_call
+from diffserve.rpc.v1 import generation_pb2_grpc
+
+CALL_MARGIN_S = 5.0
+"""The RPC outlives the query's deadline by this, to hear what became of it."""
+CALL_TIMEOUT_S = 600.0
+"""Deadline of the RPC where the caller gave none; the SLO of the cascade is shorter."""
+
+
+class AsyncClient:
+    """Draws images; use it with ``async with``, from one event loop.
+
+    One client is one connection and serves any number of concurrent calls. Cancelling a call stops
+    the work for it on the server.
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS, *, retries: Retries | None = None) -> None:
+        """Make a client; it connects with the first call.
+
+        Args:
+            address: ``host:port`` of a load balancer, or a name that resolves to several.
+            retries: What to try again; ``Retries(num_max=0)`` for nothing.
+        """
+        self._retries = retries or Retries()
+        self._channel = open_channel(address)
+        self._stub = generation_pb2_grpc.ImageGenerationStub(self._channel)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; calls in progress are cancelled."""
+        await self._channel.close()
+
+    async def generate(self, prompt: str | Wish, /, **wishes: Any) -> GeneratedImage:
+        """Draw one image.
+
+        Args:
+            prompt: What to draw, or a whole wish.
+            **wishes: Fields of ``Wish``, with a prompt of text.
+
+        Raises:
+            InputError: a field is unusable; names it.
+            OverloadedError: refused; says when to retry.
+            DeadlineError: no image in time.
+            UnavailableError: no server answers.
+            BackendError: the variant failed.
+        """
+        async with contextlib.aclosing(self.stream(prompt, **wishes)) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    return event.image
+        raise BackendError("the call ended without an answer")
+
+    async def stream(self, prompt: str | Wish, /, **wishes: Any) -> AsyncGenerator[Event, None]:
+        """Draw one image and yield what happens on the way; the last event is ``Done``.
+
+        A preview of a deferred query comes as ``Deferred``. After a connection is lost on the way
+        and found again, events may repeat. Raises like ``generate``.
+        """
+        wish = wish_of(prompt, wishes)
+        request = messages.request_of(wish, uuid.uuid4().hex)
+        end_s = time.monotonic() + (math.inf if wish.deadline_s is None else wish.deadline_s)
+        num_tries = 0
+        while True:
+            num_tries += 1
+            left_s = end_s - time.monotonic()
+            timeout_s = CALL_TIMEOUT_S if left_s == math.inf else max(0.0, left_s) + CALL_MARGIN_S
+            call = self._stub.GenerateStream(request, timeout=timeout_s)
+            try:
+                async for message in call:
+                    event = messages.event_of(message)
+                    if event is not None:
+                        yield event
+                return
+            except grpc.aio.AioRpcError as error:
+                failure = from_call(error)
+            finally:
+                call.cancel()  # does nothing once it has ended
+            await self._pause(failure, num_tries, end_s)
+            if wish.deadline_s is not None:
+                request.deadline_s = max(1e-3, end_s - time.monotonic())
+
+    async def _pause(self, failure: DiffServeError, num_tries: int, end_s: float) -> None:
+        pause_s = self._retries.pause_after(failure, num_tries, end_s - time.monotonic())
+        if pause_s is None:
+            raise failure
+        await asyncio.sleep(pause_s)
+
+
+def wish_of(prompt: str | Wish, wishes: dict[str, Any]) -> Wish:
+    """Return the wish of a call.
+
+    Raises:
+        TypeError: fields beside a whole wish, or a field that there is not.
+    """
+    if isinstance(prompt, Wish):
+        if wishes:
+            raise TypeError(f"a whole wish was given; unexpected {', '.join(sorted(wishes))}")
+        return prompt
+    return Wish(prompt=prompt, **wishes)

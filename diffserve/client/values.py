@@ -1,0 +1,148 @@
+"""What a client asks for and what it gets: plain values, no protobuf in sight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diffserve.core import Outcome, Preference
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+"""Where ``make serve`` and the compose file put the load balancer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What to draw and how. Unset fields are left to the deployment.
+
+    Attributes:
+        prompt: What to draw.
+        negative_prompt: What to avoid.
+        seed: Reproduces the image; None: the server chooses one and tells it.
+        width: Pixels; 0 means the native size.
+        height: Pixels; 0 means the native size.
+        num_inference_steps: Denoising steps of the final variant; 0 means its own.
+        guidance_scale: Of the final variant; None means its own.
+        output_format: ``png``, ``jpeg`` or ``webp``.
+        cascade: Name of a cascade or request class; empty means the default one.
+        preference: AUTO lets the cascade decide; LIGHT and HEAVY pin a stage.
+        deadline_s: Seconds that the answer may take; None means the SLO of the cascade.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    seed: int | None = None
+    width: int = 0
+    height: int = 0
+    num_inference_steps: int = 0
+    guidance_scale: float | None = None
+    output_format: str = "png"
+    cascade: str = ""
+    preference: Preference = Preference.AUTO
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedImage:
+    """An answer.
+
+    Attributes:
+        data: Encoded image.
+        media_type: ``image/png``, ``image/jpeg`` or ``image/webp``.
+        width: Pixels.
+        height: Pixels.
+        query_id: Id of the query.
+        outcome: LIGHT, HEAVY or LIGHT_FALLBACK.
+        variant: Which variant drew it.
+        cascade: Which cascade served it.
+        confidence: Discriminator's confidence in the light image, 0..1; None when not scored.
+        percentile: Rank of that confidence among recent ones, 0..1; None when not scored.
+        seed: Reproduces the image.
+        reason: One sentence: why this variant answered.
+        unknown_words: Words of the prompt that the variant does not know.
+        stage_s: Stage -> seconds: ``light_queue``, ``light_execution``, ``scoring``,
+            ``heavy_queue``, ``heavy_execution``, ``total``.
+    """
+
+    data: bytes = field(repr=False)
+    media_type: str
+    width: int
+    height: int
+    query_id: str
+    outcome: Outcome
+    variant: str
+    cascade: str
+    confidence: float | None
+    percentile: float | None
+    seed: int
+    reason: str
+    unknown_words: tuple[str, ...]
+    stage_s: dict[str, float]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the encoded image to a file; return its path. Makes missing folders."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.data)
+        return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """The query waits for a variant.
+
+    Attributes:
+        variant: Which one.
+        position: Queries ahead of it.
+        predicted_wait_s: Expected wait, seconds.
+    """
+
+    variant: str
+    position: int
+    predicted_wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A worker began to draw.
+
+    Attributes:
+        variant: With which variant.
+        worker: Which worker.
+        batch_size: Queries in the same batch.
+    """
+
+    variant: str
+    worker: str
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deferred:
+    """The light image is here as a preview; the heavy variant draws the query again.
+
+    Attributes:
+        data: Encoded light image.
+        media_type: Its encoding.
+        confidence: 0..1; None when it was not scored.
+        reason: One sentence: why it is drawn again.
+    """
+
+    data: bytes = field(repr=False)
+    media_type: str
+    confidence: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer; always the last event.
+
+    Attributes:
+        image: What was asked for.
+    """
+
+    image: GeneratedImage
+
+
+Event = Queued | Started | Deferred | Done

@@ -1,0 +1,77 @@
+"""A load balancer of few words: answers calls by a script and remembers them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from diffserve.errors import DiffServeError
+from diffserve.rpc import status
+from diffserve.rpc.v1 import common_pb2, generation_pb2, generation_pb2_grpc
+
+ANSWER = generation_pb2.GenerateResponse(
+    query_id="q",
+    image=common_pb2.Image(data=b"image", media_type="image/png", width=8, height=16),
+    outcome=common_pb2.OUTCOME_HEAVY,
+    variant_id="heavy",
+    cascade_id="c",
+    confidence=0.25,
+    percentile=0.5,
+    seed=7,
+    times=common_pb2.StageTimes(light_execution_s=0.25, total_s=1.5),
+    reason="because",
+    unknown_words=["zebu"],
+)
+PREVIEW = generation_pb2.GenerateEvent(
+    preview=generation_pb2.PreviewEvent(
+        image=common_pb2.Image(data=b"light", media_type="image/png"), reason="unsure"
+    )
+)
+
+
+class Server(generation_pb2_grpc.ImageGenerationServicer):
+    """Fails as often as there are failures, then answers; or hangs after the preview."""
+
+    def __init__(self, *failures: DiffServeError, hangs: bool = False) -> None:
+        self.failures = list(failures)
+        self.requests: list[generation_pb2.GenerateRequest] = []
+        self.was_cancelled = asyncio.Event()
+        self._hangs = hangs
+
+    @status.streaming
+    async def GenerateStream(
+        self, request: generation_pb2.GenerateRequest, context: Any
+    ) -> AsyncIterator[generation_pb2.GenerateEvent]:
+        self.requests.append(request)
+        if self.failures:
+            raise self.failures.pop(0)
+        yield generation_pb2.GenerateEvent(
+            queued=generation_pb2.QueuedEvent(variant_id="light", position=2, predicted_wait_s=0.5)
+        )
+        yield generation_pb2.GenerateEvent(
+            started=generation_pb2.StartedEvent(variant_id="light", worker_id="w", batch_size=3)
+        )
+        yield PREVIEW
+        if self._hangs:
+            try:
+                await asyncio.sleep(60.0)
+            finally:
+                self.was_cancelled.set()
+        yield generation_pb2.GenerateEvent(done=ANSWER)
+
+
+@contextlib.asynccontextmanager
+async def running(servicer: Server) -> AsyncIterator[str]:
+    """Serve on a free port of loopback; yield the address."""
+    server = grpc.aio.server()
+    generation_pb2_grpc.add_ImageGenerationServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
