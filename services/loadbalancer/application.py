@@ -10,6 +10,7 @@ from diffserve.policy.balancer import Balancer, BalancerParameters
 from diffserve.rpc.server import Health
 from diffserve.telemetry.store import TelemetryStore
 from services.loadbalancer.dispatcher import Dispatcher
+from services.loadbalancer.door import Door
 from services.loadbalancer.plans import PlanFollower
 from services.loadbalancer.reporting import Reporter
 from services.loadbalancer.servicer import ImageGenerationServicer
@@ -34,7 +35,8 @@ class LoadBalancer:
         self.dispatcher = Dispatcher(self.balancer, self._workers, settings.num_records_max)
         self._workers.on_found = self.dispatcher.worker_found
         self._workers.on_lost = self.dispatcher.worker_lost
-        self.servicer = ImageGenerationServicer(catalog, self.dispatcher)
+        self.door = Door(catalog, self.dispatcher)
+        self.servicer = ImageGenerationServicer(self.door)
         self._catalog = catalog
         self._store: TelemetryStore | None = None
         self._plans: PlanFollower | None = None
