@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from diffserve.core import Cascade, RequestClass, Variant
+from diffserve.core import Cascade, Lora, RequestClass, Variant
 from diffserve.errors import ConfigError, ProfileError
 from diffserve.profiles.curves import BypassPoint, DeferralProfile, QualityCurve
 from diffserve.profiles.latency import LatencyProfile
@@ -42,6 +42,19 @@ class Discriminator:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt to try.
+
+    Attributes:
+        kind: What it shows: ``easy`` or ``hard``.
+        text: The prompt.
+    """
+
+    kind: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
     """Everything a deployment can run.
@@ -60,6 +73,7 @@ class Catalog:
             knows them; ``latency`` is for all others.
         bypass: By ``cascade_id``, where prompts have been ranked by difficulty: quality when the
             hardest skip the light variant, by rising share.
+        examples: Prompts to try, easy ones first.
     """
 
     name: str
@@ -73,10 +87,17 @@ class Catalog:
     classes: Mapping[str, RequestClass]
     latency_by_device: Mapping[str, Mapping[str, LatencyProfile]]
     bypass: Mapping[str, tuple[BypassPoint, ...]]
+    examples: tuple[Example, ...]
 
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _LoraEntry(_Entry):
+    source: str = Field(min_length=1)
+    weight_name: str = ""
+    scale: float = 1.0
 
 
 class _VariantEntry(_Entry):
@@ -92,6 +113,11 @@ class _VariantEntry(_Entry):
     memory_bytes: int = Field(0, ge=0)
     size_multiple: int = Field(8, ge=8)
     size_max: int = Field(2048, ge=8, le=2048)
+    scheduler_options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    denoiser: str = ""
+    loras: tuple[_LoraEntry, ...] = ()
+    weight_variant: str = Field("", pattern="^[a-z0-9]*$")
+    safety_checker: str = ""
     latency_s: dict[int, float]
     latency_by_device_s: dict[str, dict[int, float]] = Field(default_factory=dict)
 
@@ -118,6 +144,11 @@ class _BypassEntry(_Entry):
     qualities: tuple[float, ...]
 
 
+class _ExampleEntry(_Entry):
+    kind: str = Field(pattern="^(easy|hard)$")
+    text: str = Field(min_length=1)
+
+
 class _ClassEntry(_Entry):
     cascades: tuple[str, ...] = Field(min_length=1)
     weight: float = Field(1.0, gt=0)
@@ -135,6 +166,7 @@ class _CascadeEntry(_Entry):
 
 class _CatalogFile(_Entry):
     default_cascade: str
+    examples: tuple[_ExampleEntry, ...] = ()
     variant: dict[str, _VariantEntry]
     discriminator: dict[str, _DiscriminatorEntry]
     cascade: dict[str, _CascadeEntry]
@@ -181,13 +213,7 @@ def _build(path: Path, file: _CatalogFile) -> Catalog:
         name=path.stem,
         default_cascade=file.default_cascade,
         variants={
-            variant_id: Variant(
-                variant_id=variant_id,
-                **{
-                    **entry.model_dump(exclude={"latency_s", "latency_by_device_s", "source"}),
-                    "source": _resolve(path, entry.source),
-                },
-            )
+            variant_id: _variant(path, variant_id, entry)
             for variant_id, entry in file.variant.items()
         },
         discriminators={
@@ -244,6 +270,25 @@ def _build(path: Path, file: _CatalogFile) -> Catalog:
             cascade_id: tuple(_bypass_points(path, cascade_id, entry))
             for cascade_id, entry in file.cascade.items()
             if entry.bypass
+        },
+        examples=tuple(Example(entry.kind, entry.text) for entry in file.examples),
+    )
+
+
+def _variant(path: Path, variant_id: str, entry: _VariantEntry) -> Variant:
+    values = entry.model_dump(exclude={"latency_s", "latency_by_device_s"})
+    loras = [
+        Lora(**{**lora.model_dump(), "source": _resolve(path, lora.source)}) for lora in entry.loras
+    ]
+    return Variant(
+        variant_id=variant_id,
+        **{
+            **values,
+            "source": _resolve(path, entry.source),
+            "denoiser": _resolve(path, entry.denoiser),
+            "safety_checker": _resolve(path, entry.safety_checker),
+            "scheduler_options": tuple(sorted(entry.scheduler_options.items())),
+            "loras": tuple(loras),
         },
     )
 

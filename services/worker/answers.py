@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,15 @@ from numpy.typing import NDArray
 from diffserve.errors import BackendError
 from diffserve.rpc.v1 import common_pb2, discriminator_pb2, worker_pb2
 from services.worker import encoding
-from services.worker.backends.base import Pixels
+from services.worker.backends.base import Picture
 from services.worker.batch import Drawing
 from services.worker.runs import BatchRun
 from services.worker.scoring import ScoringClient
+
+logger = logging.getLogger(__name__)
+
+NUM_PAIRING_MAX = 4
+"""Batches whose heavy images are being scored; those of later ones are left unscored."""
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -39,9 +45,13 @@ class Answers:
         self._scoring = scoring
         # Pillow and numpy release the interpreter lock in the work that counts.
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="encoder")
+        self._pairing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Release the threads and the connection."""
+        for task in self._pairing:
+            task.cancel()
+        await asyncio.gather(*self._pairing, return_exceptions=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
         await self._scoring.close()
 
@@ -73,6 +83,25 @@ class Answers:
         for drawing in run.spec.drawings:
             if drawing.query_id not in answered:
                 yield worker_pb2.QueryResult(query_id=drawing.query_id, aborted=True)
+        self._pair([picture for picture in pictures if picture.drawing.light is not None])
+
+    def _pair(self, pictures: list[_Picture]) -> None:
+        """Have heavy images scored beside the light ones', after the answers and beside them."""
+        if not pictures or len(self._pairing) >= NUM_PAIRING_MAX:
+            return
+        task = asyncio.create_task(self._score_pairs(pictures))
+        self._pairing.add(task)
+        task.add_done_callback(self._pairing.discard)
+
+    async def _score_pairs(self, pictures: list[_Picture]) -> None:
+        """Score one image at a time, so that a light batch waits for one at most."""
+        for picture in pictures:
+            drawing = picture.drawing
+            assert drawing.light is not None, drawing.query_id
+            try:
+                await self._scoring.pair(drawing.light, drawing.prompt, picture.small)
+            except BackendError as error:
+                logger.debug("query %s: pair not scored: %s", drawing.query_id, error)
 
     async def _pictures(self, run: BatchRun) -> tuple[list[_Picture], dict[str, str]]:
         """Round and shrink the images somebody waits for; return them and the errors by query."""
@@ -123,9 +152,15 @@ class Answers:
         return asyncio.get_running_loop().run_in_executor(self._pool, work, item)
 
 
-def _prepare(pixels: Pixels) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return an image in bytes, and its copy for the discriminator."""
-    rounded = encoding.to_bytes(pixels)
+def _prepare(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return an image in bytes, and its copy for the discriminator.
+
+    Raises:
+        BackendError: this query gets none.
+    """
+    if isinstance(picture, BackendError):
+        raise picture
+    rounded = encoding.to_bytes(picture)
     return rounded, encoding.shrink(rounded)
 
 

@@ -102,6 +102,7 @@ class WorkerApplication:
             device=self.backends.device,
             resident=self.executor.residency.resident,
             is_draining=self.executor.is_draining or self.is_hung,
+            device_type=settings.device_type or self.backends.device_type,
         )
 
     async def _load_at_start(self) -> None:
@@ -121,16 +122,19 @@ class WorkerApplication:
         if first_error is not None and not self.executor.residency.resident:
             raise first_error
 
-    def _on_assigned(self, variant_id: str, plan_id: int) -> None:
+    def _on_assigned(self, variant_id: str, plan_id: int, coresident: tuple[str, ...]) -> None:
         """Follow the plan that a registration tells about, as after a restart of this worker."""
-        is_news = (variant_id, plan_id) != (self.executor.assigned, self.executor.plan_id)
-        variant = self.catalog.variants.get(variant_id)
-        if variant is not None and is_news and plan_id >= self.executor.plan_id:
-            self._spawn(self._assign(variant, plan_id))
+        executor = self.executor
+        known = (executor.assigned, executor.plan_id, executor.coresident)
+        is_news = (variant_id, plan_id, coresident) != known
+        variants = [self.catalog.variants.get(v) for v in (variant_id, *coresident)]
+        held = [variant for variant in variants if variant is not None]
+        if len(held) == len(variants) and is_news and plan_id >= executor.plan_id:
+            self._spawn(self._assign(held[0], plan_id, held[1:]))
 
-    async def _assign(self, variant: Variant, plan_id: int) -> None:
+    async def _assign(self, variant: Variant, plan_id: int, coresident: list[Variant]) -> None:
         try:
-            await self.executor.assign(variant, plan_id)
+            await self.executor.assign(variant, plan_id, coresident)
         except DiffServeError as error:
             logger.error("plan %d: %s", plan_id, error, extra={"plan_id": plan_id})
         self.membership.announce()

@@ -34,6 +34,8 @@ class Drawing:
         seed: Fixes the image, whatever its batch-mates.
         media_type: Encoding of the answer.
         budget_s: Seconds left until its deadline when the batch arrived.
+        light: What the discriminator said of its light image, if this is the heavy one; handed
+            back to the discriminator as it came.
     """
 
     query_id: str
@@ -42,6 +44,7 @@ class Drawing:
     seed: int
     media_type: str
     budget_s: float
+    light: common_pb2.LightScore | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,4 +204,5 @@ def _drawing(index: int, query: worker_pb2.BatchQuery) -> Drawing:
         seed=parameters.seed,
         media_type=media_type,
         budget_s=query.budget_s,
+        light=query.light if query.HasField("light") else None,
     )

@@ -7,6 +7,7 @@ import concurrent.futures
 import functools
 import logging
 import time
+from collections.abc import Sequence
 
 from diffserve.core import Variant
 from diffserve.errors import BackendError, ConfigError, OverloadedError, StalePlanError
@@ -34,6 +35,7 @@ class Executor:
         self.latencies = latencies
         self.is_draining = False
         self.assigned = ""
+        self.coresident: tuple[str, ...] = ()
         self.plan_id = 0
         self.num_batches = 0
         self._device = device
@@ -102,8 +104,15 @@ class Executor:
         self.is_draining = False
         self._changed.set()
 
-    async def assign(self, variant: Variant, plan_id: int) -> float:
-        """Make a variant ready once the accepted batches are done; return seconds of loading.
+    async def assign(
+        self, variant: Variant, plan_id: int, coresident: Sequence[Variant] = ()
+    ) -> float:
+        """Make variants ready once the accepted batches are done; return seconds of loading.
+
+        Args:
+            variant: Its placement, loaded first.
+            plan_id: Plan that says so.
+            coresident: What it serves beside that, where it shares its time.
 
         Raises:
             StalePlanError: a newer plan has spoken, now or while this one waited.
@@ -112,9 +121,12 @@ class Executor:
         if plan_id < self.plan_id:
             raise StalePlanError(f"plan_id: {plan_id} is older than plan {self.plan_id}")
         self.plan_id, self.assigned = plan_id, variant.variant_id
-        if not self._num_loading and variant.variant_id in self.residency.resident:
-            return 0.0
-        return await self.make_ready(variant, needs_assignment=True)
+        self.coresident = tuple(other.variant_id for other in coresident)
+        load_s = 0.0
+        for wanted in (variant, *coresident):
+            if self._num_loading or wanted.variant_id not in self.residency.resident:
+                load_s += await self.make_ready(wanted, needs_assignment=True)
+        return load_s
 
     async def make_ready(self, variant: Variant, *, needs_assignment: bool = False) -> float:
         """Load a variant and run one batch of one; return seconds of loading.
@@ -129,9 +141,10 @@ class Executor:
         """
 
         def load() -> tuple[float, Execution | None]:
-            if needs_assignment and self.assigned != variant.variant_id:
+            wanted = (self.assigned, *self.coresident) if needs_assignment else ()
+            if needs_assignment and variant.variant_id not in wanted:
                 raise StalePlanError(f"variant_id: {self.assigned} was assigned meanwhile")
-            return self._load_and_warm(variant, loop)
+            return self._load_and_warm(variant, loop, frozenset(wanted))
 
         loop = asyncio.get_running_loop()
         self._num_loading += 1
@@ -172,12 +185,12 @@ class Executor:
         return Execution(execution_s, tuple(images), words)
 
     def _load_and_warm(
-        self, variant: Variant, loop: asyncio.AbstractEventLoop
+        self, variant: Variant, loop: asyncio.AbstractEventLoop, keep: frozenset[str]
     ) -> tuple[float, Execution | None]:
         """Load a variant and try it out; on the device thread."""
         if variant.variant_id in self.residency.resident:
             return 0.0, None
-        load_s = self.residency.load(variant)
+        load_s = self.residency.load(variant, keep)
         execution = self._execute(BatchRun(warm_up_batch(variant), time.monotonic()), loop)
         if execution.error:
             self.residency.drop(variant)

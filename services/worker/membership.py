@@ -33,6 +33,7 @@ class Standing:
         device: ``cpu``, ``cuda:0`` and so on.
         resident: Variants in memory.
         is_draining: Takes no new batches.
+        device_type: Kind of device.
     """
 
     worker_id: str
@@ -40,6 +41,7 @@ class Standing:
     device: str
     resident: tuple[str, ...]
     is_draining: bool
+    device_type: str
 
 
 class Membership:
@@ -50,7 +52,7 @@ class Membership:
         controller_address: str,
         standing: Callable[[], Standing],
         latencies: Latencies,
-        on_assigned: Callable[[str, int], None],
+        on_assigned: Callable[[str, int, tuple[str, ...]], None],
     ) -> None:
         """Connect lazily.
 
@@ -58,7 +60,8 @@ class Membership:
             controller_address: ``host:port``.
             standing: Returns the present state of this worker.
             latencies: What is reported.
-            on_assigned: Takes the variant and plan that the controller wants here.
+            on_assigned: Takes the variant, the plan and the co-resident variants that the
+                controller wants here.
         """
         self._standing = standing
         self._latencies = latencies
@@ -107,7 +110,7 @@ class Membership:
             self._is_registered = True
             logger.info("registered; the lease is %.1f s", response.lease_s)
         if response.assigned:
-            self._on_assigned(response.assigned, response.plan_id)
+            self._on_assigned(response.assigned, response.plan_id, tuple(response.coresident))
         return response.lease_s
 
     async def _report(self) -> None:
@@ -119,6 +122,7 @@ class Membership:
             worker_id=standing.worker_id,
             device=standing.device,
             latencies=self._latencies.samples(),
+            device_type=standing.device_type,
         )
         await self._stub.ReportProfile(request, timeout=TIMEOUT_S)
         self._num_reported = num_observed
@@ -133,6 +137,7 @@ class Membership:
             draining=standing.is_draining,
             incarnation=self._incarnation,
             leaving=leaving,
+            device_type=standing.device_type,
         )
 
     def _lost(self, error: grpc.aio.AioRpcError) -> None:

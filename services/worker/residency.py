@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Collection
 
-from diffserve.core import Variant
+from diffserve.core import Lora, Variant
 from diffserve.errors import ConfigError
 from services.worker.backends import Backends
 from services.worker.backends.base import Replica
@@ -17,12 +18,15 @@ MIB = 1024 * 1024
 MEMORY_SHARE = 0.8
 """Share of the device's memory for weights when the settings name no figure."""
 
-WeightsKey = tuple[str, str, str, str]
+WeightsKey = tuple[str | tuple[Lora, ...], ...]
 
 
 def weights_key(variant: Variant) -> WeightsKey:
     """Return what must be equal for two variants to share weights in memory."""
-    return (variant.base, variant.pipeline, variant.source, variant.dtype)
+    return (
+        *(variant.base, variant.pipeline, variant.source, variant.dtype),
+        *(variant.denoiser, variant.loras, variant.weight_variant, variant.safety_checker),
+    )
 
 
 class Residency:
@@ -60,18 +64,25 @@ class Residency:
         """
         return self._missing_bytes(self._needed_bytes(variant)) <= 0
 
-    def load(self, variant: Variant) -> float:
+    def load(self, variant: Variant, keep: Collection[str] = ()) -> float:
         """Make a variant resident, evicting others as needed; return the seconds it took.
 
+        Args:
+            variant: Which.
+            keep: Variants that it must fit beside.
+
         Raises:
-            ConfigError: it cannot be loaded, or does not fit even alone.
+            ConfigError: it cannot be loaded, or does not fit even alone, or beside those.
         """
         started_s = time.monotonic()
         before = self._backends.memory().used_bytes
         key = weights_key(variant)
         needed = self._needed_bytes(variant)
         self._check_size(variant, needed)
-        self._make_room(needed, keep=key)
+        kept = self._keys_of(keep) | {key}
+        self._make_room(needed, kept)
+        if len(kept) > 1:
+            self._check_fit(variant, needed)
         sibling = next(iter(self._groups.get(key, {}).values()), None)
         try:
             replica = self._backends.of(variant).load(variant, sibling)
@@ -83,7 +94,7 @@ class Residency:
         self._groups.move_to_end(key)
         self._changed()
         # Again, for weights whose size was not known before.
-        self._make_room(0, keep=key)
+        self._make_room(0, kept)
         load_s = time.monotonic() - started_s
         logger.info(
             "loaded %s in %.2f s: memory %d MiB before, %d MiB after",
@@ -115,10 +126,21 @@ class Residency:
                 f"memory_bytes_max allows {limit // MIB} MiB"
             )
 
-    def _make_room(self, needed_bytes: int, keep: WeightsKey) -> None:
+    def _check_fit(self, variant: Variant, needed_bytes: int) -> None:
+        missing = self._missing_bytes(needed_bytes)
+        if missing > 0:
+            raise ConfigError(
+                f"variant.{variant.variant_id}: lacks {-(-missing // MIB)} MiB beside "
+                f"{', '.join(self.resident)}"
+            )
+
+    def _keys_of(self, variant_ids: Collection[str]) -> set[WeightsKey]:
+        return {key for key, group in self._groups.items() if not group.keys().isdisjoint(variant_ids)}
+
+    def _make_room(self, needed_bytes: int, keep: Collection[WeightsKey]) -> None:
         """Evict groups other than ``keep``, least recently used first, until the rest fits."""
         while self._missing_bytes(needed_bytes) > 0:
-            victim = next((key for key in self._groups if key != keep), None)
+            victim = next((key for key in self._groups if key not in keep), None)
             if victim is None:
                 return
             self._evict(victim)

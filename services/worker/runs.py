@@ -7,7 +7,7 @@ import concurrent.futures
 import threading
 from dataclasses import dataclass, field
 
-from services.worker.backends.base import Pixels
+from services.worker.backends.base import Picture
 from services.worker.batch import BatchSpec
 
 
@@ -23,7 +23,7 @@ class Execution:
     """
 
     execution_s: float = 0.0
-    images: tuple[Pixels, ...] = ()
+    images: tuple[Picture, ...] = ()
     unknown_words: tuple[tuple[str, ...], ...] = ()
     error: str = ""
 

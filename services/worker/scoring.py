@@ -37,8 +37,6 @@ class ScoringClient:
         Raises:
             BackendError: there is none within the budget; says why.
         """
-        if budget_s <= 0.0:
-            raise BackendError("no time left for scoring")
         request = discriminator_pb2.ScoreRequest(
             discriminator=discriminator,
             images=[
@@ -46,14 +44,35 @@ class ScoringClient:
                 for prompt, image in zip(prompts, images, strict=True)
             ],
         )
+        return await self._ask(request, budget_s)
+
+    async def pair(
+        self, light: common_pb2.LightScore, prompt: str, image: NDArray[np.uint8]
+    ) -> None:
+        """Let the discriminator compare a heavy image with what it said of the light one.
+
+        Raises:
+            BackendError: it did not; says why.
+        """
+        scored = discriminator_pb2.ScoredImage(prompt=prompt, image=_raw(image), light=light)
+        request = discriminator_pb2.ScoreRequest(
+            discriminator=light.discriminator, images=[scored], exclude_from_sketch=True
+        )
+        await self._ask(request, self._timeout_s)
+
+    async def _ask(
+        self, request: discriminator_pb2.ScoreRequest, budget_s: float
+    ) -> list[discriminator_pb2.ImageScore]:
+        if budget_s <= 0.0:
+            raise BackendError("no time left for scoring")
         try:
             response = await self._stub.Score(request, timeout=min(self._timeout_s, budget_s))
         except grpc.aio.AioRpcError as error:
             raise BackendError(
                 f"discriminator at {self._address}: {error.code().name}: {error.details()}"
             ) from None
-        if len(response.scores) != len(images):
-            raise BackendError(f"{len(response.scores)} scores for {len(images)} images")
+        if len(response.scores) != len(request.images):
+            raise BackendError(f"{len(response.scores)} scores for {len(request.images)} images")
         return list(response.scores)
 
     async def close(self) -> None:

@@ -63,8 +63,10 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         self, request: worker_pb2.AssignRequest, context: Context
     ) -> worker_pb2.AssignResponse:
         """Make a variant resident and ready."""
-        variant = known_variant(self._application.catalog, request.variant_id)
-        load_s = await self._executor.assign(variant, request.plan_id)
+        catalog = self._application.catalog
+        variant = known_variant(catalog, request.variant_id)
+        coresident = [known_variant(catalog, variant_id) for variant_id in request.coresident]
+        load_s = await self._executor.assign(variant, request.plan_id, coresident)
         self._application.membership.announce()
         return worker_pb2.AssignResponse(load_s=load_s, resident=self._executor.residency.resident)
 

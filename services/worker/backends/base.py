@@ -9,11 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffserve.core import Variant
+from diffserve.errors import BackendError
 from services.worker.batch import BatchSpec
 from services.worker.memory import Memory
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 """One image, (height, width, 3): 0..255 as uint8, or 0..1 as float32 (rounded off the device)."""
+
+
+Picture = Pixels | BackendError
+"""An image, or why this query gets none."""
 
 
 class Interrupted(Exception):
@@ -29,7 +34,7 @@ class Replica(Protocol):
 
     memory_bytes: int
 
-    def run(self, batch: BatchSpec, stop: threading.Event) -> list[Pixels]:
+    def run(self, batch: BatchSpec, stop: threading.Event) -> list[Picture]:
         """Return one image per query, in order.
 
         Raises:

@@ -12,8 +12,9 @@ import torch
 
 from diffserve.core import Variant
 from diffserve.errors import BackendError, ConfigError
-from services.worker.backends.base import Interrupted, Pixels, Replica
+from services.worker.backends.base import Interrupted, Picture, Replica
 from services.worker.backends.loading import load_pipeline, make_scheduler, weight_bytes_on_disk
+from services.worker.backends.safety import SafetyChecker
 from services.worker.batch import BatchSpec, Drawing
 from services.worker.memory import Memory, process_memory, return_freed_memory
 
@@ -23,9 +24,16 @@ logger = logging.getLogger(__name__)
 class DiffusersReplica:
     """A pipeline with the scheduler of one variant; variants of one base share the pipeline."""
 
-    def __init__(self, variant: Variant, pipeline: Any, saved_scheduler: Any) -> None:
+    def __init__(
+        self,
+        variant: Variant,
+        pipeline: Any,
+        saved_scheduler: Any,
+        safety: SafetyChecker | None = None,
+    ) -> None:
         """Wrap a loaded pipeline; ``saved_scheduler`` is the one that came with the weights."""
         self.pipeline = pipeline
+        self.safety = safety
         self.saved_scheduler = saved_scheduler
         self.memory_bytes = _weight_bytes(pipeline)
         self._scheduler = make_scheduler(variant, saved_scheduler)
@@ -33,14 +41,14 @@ class DiffusersReplica:
         config = getattr(pipeline, "config", {})
         self._zeroes_empty_negatives = bool(config.get("force_zeros_for_empty_prompt", False))
 
-    def run(self, batch: BatchSpec, stop: threading.Event) -> list[Pixels]:
+    def run(self, batch: BatchSpec, stop: threading.Event) -> list[Picture]:
         """Run the pipeline once; see ``Replica.run``.
 
         Raises:
             Interrupted: ``stop`` was set.
             BackendError: the pipeline failed; says so where memory was short.
         """
-        images: dict[str, Pixels] = {}
+        images: dict[str, Picture] = {}
         failure = ""
         try:
             for drawings in self._alike(batch.drawings):
@@ -78,7 +86,7 @@ class DiffusersReplica:
 
     def _call(
         self, batch: BatchSpec, drawings: tuple[Drawing, ...], stop: threading.Event
-    ) -> list[Pixels]:
+    ) -> list[Picture]:
         def stop_between_steps(
             pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]
         ) -> dict[str, Any]:
@@ -105,7 +113,8 @@ class DiffusersReplica:
         if self._scheduler is not None:
             self.pipeline.scheduler = self._scheduler
         known = {name: value for name, value in arguments.items() if name in self._accepted}
-        return list(self.pipeline(**known).images)
+        images = list(self.pipeline(**known).images)
+        return images if self.safety is None else self.safety.withhold(images)
 
 
 class DiffusersBackend:
@@ -136,9 +145,12 @@ class DiffusersBackend:
             ConfigError: it cannot be loaded; names the field.
         """
         if isinstance(sibling, DiffusersReplica):
-            return DiffusersReplica(variant, sibling.pipeline, sibling.saved_scheduler)
+            return DiffusersReplica(
+                variant, sibling.pipeline, sibling.saved_scheduler, sibling.safety
+            )
         pipeline = load_pipeline(variant, self.device)
-        return DiffusersReplica(variant, pipeline, getattr(pipeline, "scheduler", None))
+        safety = SafetyChecker(variant, self.device) if variant.safety_checker else None
+        return DiffusersReplica(variant, pipeline, getattr(pipeline, "scheduler", None), safety)
 
     def release(self) -> None:
         """Return what dropped pipelines held to the device or the system."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import diffusers
 import torch
@@ -13,6 +14,9 @@ import transformers
 
 from diffserve.core import Variant
 from diffserve.errors import ConfigError
+from services.worker.backends.parts import add_loras, load_denoiser
+
+LoadedT = TypeVar("LoadedT")
 
 
 def weight_bytes_on_disk(variant: Variant) -> int:
@@ -36,7 +40,7 @@ def weight_bytes_on_disk(variant: Variant) -> int:
 
 
 def load_pipeline(variant: Variant, device: str) -> Any:
-    """Return a variant's pipeline on ``device``.
+    """Return a variant's pipeline on ``device``, with its own denoiser and low-rank weights.
 
     Raises:
         ConfigError: the class, the weights or the device's memory do not allow it; names the field.
@@ -44,47 +48,65 @@ def load_pipeline(variant: Variant, device: str) -> Any:
     pipeline_class = _pipeline_class(variant)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        return _from_source(pipeline_class, variant, device)
-    except Exception as error:
-        text = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-    # Raised out here so that it does not refer to the first error, whose traceback holds weights.
-    raise ConfigError(f"variant.{variant.variant_id}.source: {variant.source}: {text}")
-
-
-def _from_source(pipeline_class: Any, variant: Variant, device: str) -> Any:
-    dtype = getattr(torch, variant.dtype)
-    source = Path(variant.source)
-    if source.suffix == ".safetensors":
-        pipeline = pipeline_class.from_single_file(variant.source, dtype=dtype)
-    else:
-        pipeline = pipeline_class.from_pretrained(
-            variant.source,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=source.is_dir(),
-            **_optional_arguments(pipeline_class),
-        )
-    pipeline.to(device)
+    pipeline = _named(variant, "source", lambda: _from_source(pipeline_class, variant))
+    if variant.denoiser:
+        _named(variant, "denoiser", lambda: load_denoiser(pipeline, variant))
+    if variant.loras:
+        _named(variant, "loras", lambda: add_loras(pipeline, variant))
+    _named(variant, "source", lambda: pipeline.to(device))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
+def _named(variant: Variant, field: str, load: Callable[[], LoadedT]) -> LoadedT:
+    """Run a step of loading; whatever fails becomes a ``ConfigError`` that names the field."""
+    try:
+        return load()
+    except ConfigError:
+        raise
+    except Exception as error:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+    # Raised out here so that it does not refer to the first error, whose traceback holds weights.
+    value = "" if field == "loras" else f"{getattr(variant, field)}: "
+    raise ConfigError(f"variant.{variant.variant_id}.{field}: {value}{text}")
+
+
+def _from_source(pipeline_class: Any, variant: Variant) -> Any:
+    dtype = getattr(torch, variant.dtype)
+    source = Path(variant.source)
+    if source.suffix == ".safetensors":
+        return pipeline_class.from_single_file(variant.source, dtype=dtype)
+    return pipeline_class.from_pretrained(
+        variant.source,
+        dtype=dtype,
+        use_safetensors=True,
+        local_files_only=source.is_dir(),
+        variant=variant.weight_variant or None,
+        **_optional_arguments(pipeline_class),
+    )
+
+
 def make_scheduler(variant: Variant, saved: Any) -> Any:
-    """Return a variant's own scheduler object, configured like the saved one.
+    """Return a variant's own scheduler object, configured like the saved one but for its options.
 
     Raises:
-        ConfigError: diffusers has no scheduler of that name, or the pipeline takes none.
+        ConfigError: diffusers has no scheduler of that name, the pipeline takes none, or the
+            scheduler has no such option.
     """
     where = f"variant.{variant.variant_id}.scheduler"
     if saved is None:
-        if variant.scheduler:
+        if variant.scheduler or variant.scheduler_options:
             raise ConfigError(f"{where}: the pipeline has no scheduler to replace")
         return None
     scheduler_class = getattr(diffusers, variant.scheduler or type(saved).__name__, type(saved))
     if variant.scheduler and scheduler_class.__name__ != variant.scheduler:
         raise ConfigError(f"{where}: diffusers has no {variant.scheduler!r}")
-    return scheduler_class.from_config(saved.config)
+    options = dict(variant.scheduler_options)
+    unknown = set(options) - set(inspect.signature(scheduler_class.__init__).parameters)
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise ConfigError(f"{where}_options: {scheduler_class.__name__} has no {names}")
+    return scheduler_class.from_config(saved.config, **options)
 
 
 def _pipeline_class(variant: Variant) -> Any:
@@ -101,8 +123,11 @@ def _pipeline_class(variant: Variant) -> Any:
 def _optional_arguments(pipeline_class: Any) -> dict[str, Any]:
     """Return the arguments that only some pipelines take.
 
-    A pipeline saved without a safety checker warns about it on every load unless told otherwise;
-    one saved with a checker keeps it.
+    A pipeline saved without a safety checker warns about it on every load unless told otherwise.
+    One saved with a checker does not get it: it would paint images black without a word; see
+    ``services.worker.safety``.
     """
     accepted = inspect.signature(pipeline_class.__init__).parameters
-    return {"requires_safety_checker": False} if "requires_safety_checker" in accepted else {}
+    if "safety_checker" not in accepted:
+        return {}
+    return {"requires_safety_checker": False, "safety_checker": None}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from diffserve.core import Variant
 from diffserve.profiles.latency import LatencyProfile
-from services.worker.backends.base import Interrupted, Pixels, Replica
+from services.worker.backends.base import Interrupted, Picture, Replica
 from services.worker.batch import BatchSpec
 from services.worker.memory import Memory, process_memory
 
@@ -35,7 +35,7 @@ class MockReplica:
         self.memory_bytes = variant.memory_bytes
         self._profile = profile
 
-    def run(self, batch: BatchSpec, stop: threading.Event) -> list[Pixels]:
+    def run(self, batch: BatchSpec, stop: threading.Event) -> list[Picture]:
         """Draw, then wait for the rest of the profiled time unless stopped.
 
         Raises:
@@ -44,7 +44,7 @@ class MockReplica:
         started_s = time.monotonic()
         steps = batch.num_inference_steps / batch.variant.num_inference_steps
         execution_s = self._profile.execution_s(len(batch.drawings)) * steps
-        images: list[Pixels] = [
+        images: list[Picture] = [
             draw(drawing.prompt, drawing.seed, batch.width, batch.height)
             for drawing in batch.drawings
         ]

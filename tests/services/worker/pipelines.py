@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import safetensors.torch
 import torch
 import transformers
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
 NUM_STEPS = 4
 
@@ -49,13 +51,141 @@ def save_stable_diffusion_xl(directory: Path) -> None:
     ).save_pretrained(directory)
 
 
-def _vae() -> Any:
+def save_sdxs(directory: Path) -> None:
+    """Save a StableDiffusionPipeline with the small decoder of SDXS."""
+    torch.manual_seed(3)
+    diffusers.StableDiffusionPipeline(
+        vae=diffusers.AutoencoderTiny(
+            encoder_block_out_channels=(8, 8),
+            decoder_block_out_channels=(8, 8),
+            num_encoder_blocks=(1, 1),
+            num_decoder_blocks=(1, 1),
+            latent_channels=4,
+        ),
+        text_encoder=transformers.CLIPTextModel(_text_config()),
+        tokenizer=_tokenizer(),
+        unet=_unet(),
+        scheduler=_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(directory)
+
+
+def save_stable_diffusion_3(directory: Path) -> None:
+    """Save a StableDiffusion3Pipeline of 16x16 images."""
+    torch.manual_seed(4)
+    diffusers.StableDiffusion3Pipeline(
+        transformer=diffusers.SD3Transformer2DModel(
+            sample_size=8,
+            patch_size=2,
+            in_channels=4,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            caption_projection_dim=16,
+            pooled_projection_dim=32,
+            out_channels=4,
+            pos_embed_max_size=32,
+            qk_norm="rms_norm",
+        ),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        vae=_vae(use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
+        text_encoder=transformers.CLIPTextModelWithProjection(_text_config()),
+        tokenizer=_tokenizer(),
+        text_encoder_2=transformers.CLIPTextModelWithProjection(_text_config()),
+        tokenizer_2=_tokenizer(),
+        text_encoder_3=_t5(),
+        tokenizer_3=_t5_tokenizer(),
+    ).save_pretrained(directory)
+
+
+def save_flux(directory: Path) -> None:
+    """Save a FluxPipeline of 16x16 images."""
+    torch.manual_seed(5)
+    diffusers.FluxPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        vae=_vae(use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
+        text_encoder=transformers.CLIPTextModel(_text_config()),
+        tokenizer=_tokenizer(),
+        text_encoder_2=_t5(),
+        tokenizer_2=_t5_tokenizer(),
+        transformer=diffusers.FluxTransformer2DModel(
+            patch_size=1,
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=16,
+            axes_dims_rope=(4, 4, 8),
+            guidance_embeds=True,
+        ),
+    ).save_pretrained(directory)
+
+
+def save_denoiser(pipeline_directory: Path, file: Path, seed: int) -> None:
+    """Save other weights for a pipeline's UNet as one file, as SDXL-Lightning comes."""
+    torch.manual_seed(seed)
+    config = diffusers.UNet2DConditionModel.load_config(pipeline_directory, subfolder="unet")
+    unet = diffusers.UNet2DConditionModel.from_config(config)
+    safetensors.torch.save_file(unet.state_dict(), file)
+
+
+def save_lora(directory: Path, target: str, seed: int = 0) -> None:
+    """Save low-rank weights for one linear layer of a UNet."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {
+        f"unet.{target}.lora_A.weight": torch.randn(2, 16, generator=generator),
+        f"unet.{target}.lora_B.weight": torch.randn(16, 2, generator=generator),
+    }
+    directory.mkdir()
+    safetensors.torch.save_file(weights, directory / "pytorch_lora_weights.safetensors")
+
+
+def save_safety_checker(directory: Path, *, flags_everything: bool) -> None:
+    """Save a safety checker that flags everything or nothing."""
+    torch.manual_seed(6)
+    config = transformers.CLIPConfig(
+        text_config={"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1},
+        vision_config={
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_attention_heads": 2,
+            "num_hidden_layers": 1,
+            "image_size": 32,
+            "patch_size": 16,
+        },
+        projection_dim=16,
+    )
+    checker = StableDiffusionSafetyChecker(config)
+    # A cosine lies in [-1, 1]: every image is above one threshold and below the other.
+    for weights in (checker.concept_embeds_weights, checker.special_care_embeds_weights):
+        weights.data.fill_(-2.0 if flags_everything else 2.0)
+    checker.save_pretrained(directory)
+
+
+def _t5() -> Any:
+    return transformers.T5EncoderModel(
+        transformers.T5Config(vocab_size=64, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    )
+
+
+def _t5_tokenizer() -> Any:
+    pieces = ["<pad>", "</s>", "<unk>", "▁", *string.ascii_lowercase]
+    return transformers.T5Tokenizer(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0)
+
+
+def _vae(**options: Any) -> Any:
     return diffusers.AutoencoderKL(
         block_out_channels=(8, 8),
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
         norm_num_groups=4,
         sample_size=16,
+        **options,
     )
 
 

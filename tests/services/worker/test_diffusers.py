@@ -31,6 +31,7 @@ from tests.services.worker.harness import (
 
 torch = pytest.importorskip("torch")
 pipelines = pytest.importorskip("tests.services.worker.pipelines")
+parts = pytest.importorskip("services.worker.backends.parts")
 
 # diffusers 0.42 makes an array of a tensor without the argument that numpy 2 wants.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -285,14 +286,15 @@ async def test_a_device_that_is_not_there_ends_start_up(catalog: Catalog) -> Non
 def count_steps(replica: Any, pause_s: float) -> list[float]:
     """Slow each denoising step down and remember when it was."""
     steps: list[float] = []
-    real = replica.pipeline.unet.forward
+    network = getattr(replica.pipeline, parts.denoiser_name(replica.pipeline))
+    real = network.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         steps.append(time.monotonic())
         time.sleep(pause_s)
         return real(*args, **kwargs)
 
-    replica.pipeline.unet.forward = forward
+    network.forward = forward
     return steps
 
 
