@@ -20,6 +20,7 @@ from diffserve.profiles.curves import BypassPoint, DeferralProfile, QualityCurve
 from diffserve.profiles.latency import LatencyProfile
 
 ProfileT = TypeVar("ProfileT")
+EntriesT = TypeVar("EntriesT", bound=BaseModel)
 
 SHIPPED = Path(__file__).parent / "catalogs"
 MOCK_PIPELINE = "mock"
@@ -100,7 +101,9 @@ class _LoraEntry(_Entry):
     scale: float = 1.0
 
 
-class _VariantEntry(_Entry):
+class VariantEntry(_Entry):
+    """A variant as catalogs and registries spell it."""
+
     base: str
     pipeline: str
     source: str = ""
@@ -118,6 +121,9 @@ class _VariantEntry(_Entry):
     loras: tuple[_LoraEntry, ...] = ()
     weight_variant: str = Field("", pattern="^[a-z0-9]*$")
     safety_checker: str = ""
+
+
+class _ProfiledEntry(VariantEntry):
     latency_s: dict[int, float]
     latency_by_device_s: dict[str, dict[int, float]] = Field(default_factory=dict)
 
@@ -167,7 +173,7 @@ class _CascadeEntry(_Entry):
 class _CatalogFile(_Entry):
     default_cascade: str
     examples: tuple[_ExampleEntry, ...] = ()
-    variant: dict[str, _VariantEntry]
+    variant: dict[str, _ProfiledEntry]
     discriminator: dict[str, _DiscriminatorEntry]
     cascade: dict[str, _CascadeEntry]
     # "class" is a word of Python's
@@ -189,9 +195,17 @@ def load_catalog(name: str) -> Catalog:
     if not path.exists():
         known = ", ".join(shipped_catalogs())
         raise ConfigError(f"catalog: no file {path}; shipped catalogs: {known}")
+    return _build(path, read_entries(path, _CatalogFile))
+
+
+def read_entries(path: Path, model: type[EntriesT]) -> EntriesT:
+    """Read a TOML file into checked entries.
+
+    Raises:
+        ConfigError: it is no TOML, or an entry is wrong; names the file and the field.
+    """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _build(path, _CatalogFile(**document))
+        return model(**tomllib.loads(path.read_text(encoding="utf-8")))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
     except ValidationError as error:
@@ -213,7 +227,7 @@ def _build(path: Path, file: _CatalogFile) -> Catalog:
         name=path.stem,
         default_cascade=file.default_cascade,
         variants={
-            variant_id: _variant(path, variant_id, entry)
+            variant_id: make_variant(path, variant_id, entry)
             for variant_id, entry in file.variant.items()
         },
         discriminators={
@@ -275,7 +289,8 @@ def _build(path: Path, file: _CatalogFile) -> Catalog:
     )
 
 
-def _variant(path: Path, variant_id: str, entry: _VariantEntry) -> Variant:
+def make_variant(path: Path, variant_id: str, entry: VariantEntry) -> Variant:
+    """Return an entry of the file at ``path`` as a variant."""
     values = entry.model_dump(exclude={"latency_s", "latency_by_device_s"})
     loras = [
         Lora(**{**lora.model_dump(), "source": _resolve(path, lora.source)}) for lora in entry.loras
