@@ -52,7 +52,11 @@ def test_ports_are_published_on_loopback_only() -> None:
         for listed in ports.values()
         for port in listed
     }
-    assert published == {("127.0.0.1", "50051", 50051), ("127.0.0.1", "50050", 50050)}
+    assert published == {
+        ("127.0.0.1", "50051", 50051),
+        ("127.0.0.1", "50050", 50050),
+        ("127.0.0.1", "8080", 8080),
+    }
 
 
 def test_the_example_of_settings_shows_the_defaults() -> None:

@@ -1,0 +1,128 @@
+"""Puts the HTTP application together."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+
+import diffserve
+from diffserve.catalog import Catalog
+from diffserve.errors import InputError, NotFoundError
+from services.loadbalancer.door import Door
+from services.loadbalancer.http import console, errors, images
+from services.loadbalancer.http.console import StatusSource
+from services.loadbalancer.http.files import ImageStore
+from services.loadbalancer.http.schema import ErrorAnswer, Model, Models
+
+BODY_BYTES_MAX = 256 * 1024
+FILES_BYTES_MAX = 256 * 1024 * 1024
+FILES_LIFETIME_S = 900.0
+DESCRIPTION = """
+Images by light and heavy diffusion models, the heavy one only where it is worth it.
+`POST /v1/images/generations` is OpenAI's; errors name the parameter at fault.
+"""
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+def make_app(
+    door: Door, catalog: Catalog, is_ready: Callable[[], bool], status: StatusSource
+) -> FastAPI:
+    """Return the application.
+
+    Args:
+        door: Where requests go.
+        catalog: What can be asked for.
+        is_ready: Whether queries would be taken now.
+        status: What the page shows of the deployment.
+    """
+    app = FastAPI(
+        title="DiffServe",
+        version=diffserve.__version__,
+        description=DESCRIPTION,
+        # The framework's interactive pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    errors.install(app)
+    app.include_router(
+        images.routes(door, ImageStore(FILES_BYTES_MAX, FILES_LIFETIME_S, time.monotonic))
+    )
+    app.include_router(console.routes(door, catalog, status))
+    app.mount("/static", console.static_files())
+    _add_models(app, catalog)
+    _add_probes(app, is_ready)
+    app.add_middleware(BodyLimit, bytes_max=BODY_BYTES_MAX)
+    return app
+
+
+def _add_models(app: FastAPI, catalog: Catalog) -> None:
+    names = sorted({*catalog.classes, *catalog.cascades})
+
+    @app.get("/v1/models", tags=["models"])
+    async def models() -> Models:
+        """List cascades and request classes, which `model` may name."""
+        return Models(data=[Model(id=name) for name in names])
+
+    @app.get("/v1/models/{name}", tags=["models"], responses={404: {"model": ErrorAnswer}})
+    async def model(name: str) -> Model:
+        """Return one of them."""
+        if name not in names:
+            raise NotFoundError(f"model: no cascade or class {name!r}")
+        return Model(id=name)
+
+
+def _add_probes(app: FastAPI, is_ready: Callable[[], bool]) -> None:
+    @app.get("/healthz", tags=["probes"])
+    async def healthz() -> dict[str, str]:
+        """Answer while the process lives."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["probes"], responses={503: {"description": "Not ready."}})
+    async def readyz() -> JSONResponse:
+        """Tell whether queries would be taken now."""
+        if is_ready():
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready"}, status_code=503)
+
+
+class BodyLimit:
+    """Refuses bodies that are too large before they are read, or while they come."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]], bytes_max: int) -> None:
+        self._app = app
+        self._bytes_max = bytes_max
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        num_bytes = 0
+
+        async def limited() -> Message:
+            nonlocal num_bytes
+            message = await receive()
+            num_bytes += len(message.get("body", b""))
+            # The framework takes a client that left for the end of the request.
+            return message if num_bytes <= self._bytes_max else {"type": "http.disconnect"}
+
+        async def judged(message: Message) -> None:
+            if num_bytes <= self._bytes_max:
+                await send(message)
+
+        with contextlib.suppress(ClientDisconnect):
+            await self._app(scope, limited, judged)
+        if num_bytes > self._bytes_max:
+            error = InputError("body", f"must be at most {self._bytes_max} bytes")
+            response = errors.to_response(error)
+            response.status_code = 413
+            await response(scope, receive, send)

@@ -1,0 +1,105 @@
+"""Errors <-> HTTP: the one table, with bodies in OpenAI's form."""
+
+from __future__ import annotations
+
+import math
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from diffserve.errors import (
+    AlreadyExistsError,
+    DeadlineError,
+    DiffServeError,
+    InputError,
+    NotFoundError,
+    OverloadedError,
+    UnavailableError,
+)
+from services.loadbalancer.http.schema import ErrorAnswer, ErrorBody
+
+_STATUS: tuple[tuple[type[DiffServeError], int, str, str], ...] = (
+    (InputError, 400, "invalid_request_error", "invalid_value"),
+    (OverloadedError, 429, "rate_limit_error", "overloaded"),
+    (DeadlineError, 504, "timeout_error", "deadline_exceeded"),
+    (UnavailableError, 503, "server_error", "unavailable"),
+    (AlreadyExistsError, 409, "invalid_request_error", "already_exists"),
+    (NotFoundError, 404, "invalid_request_error", "not_found"),
+)
+_PARAMETERS = {
+    "cascade_id": "model",
+    "parameters.width": "size",
+    "parameters.height": "size",
+    "parameters.prompt": "prompt",
+    "query_id": "Idempotency-Key",
+}
+"""Fields of the gRPC message that have another name here; others lose their first part."""
+UNAVAILABLE_RETRY_S = 1
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application in one form."""
+    app.add_exception_handler(DiffServeError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+def to_response(error: DiffServeError) -> JSONResponse:
+    """Return an error as a response."""
+    status, kind, code = next(
+        (entry[1:] for entry in _STATUS if isinstance(error, entry[0])),
+        (500, "server_error", "internal"),
+    )
+    headers = {}
+    if isinstance(error, OverloadedError):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+        headers["X-Predicted-Wait"] = f"{error.predicted_wait_s:.3f}"
+    elif isinstance(error, UnavailableError):
+        headers["Retry-After"] = str(UNAVAILABLE_RETRY_S)
+    param = parameter_of(error.field) if isinstance(error, InputError) else None
+    return _response(status, str(error), kind, code=code, param=param, headers=headers)
+
+
+def parameter_of(field: str) -> str:
+    """Return what a field of the gRPC message is called in the HTTP API."""
+    return _PARAMETERS.get(field, field.removeprefix("parameters."))
+
+
+async def _on_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DiffServeError)
+    return to_response(error)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    """Name the first field at fault; one that there is not is called unsupported."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:] if isinstance(part, str))
+    if first["type"] == "extra_forbidden":
+        message, code = f"{where}: this parameter is not supported", "unsupported_parameter"
+    elif first["type"] == "json_invalid":
+        message, code, where = "the body is not valid JSON", "invalid_json", ""
+    else:
+        message, code = f"{where or 'body'}: {first['msg']}", "invalid_value"
+    return _response(400, message, "invalid_request_error", code=code, param=where or None)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    return _response(error.status_code, error.detail, "invalid_request_error", headers=headers)
+
+
+def _response(
+    status: int,
+    message: str,
+    kind: str,
+    *,
+    code: str | None = None,
+    param: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    body = ErrorAnswer(error=ErrorBody(message=message, type=kind, param=param, code=code))
+    return JSONResponse(body.model_dump(), status_code=status, headers=headers)

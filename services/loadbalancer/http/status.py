@@ -1,0 +1,45 @@
+"""What the controller and the discriminator say of the deployment, as JSON for the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+
+from diffserve.rpc.channel import open_channel
+from diffserve.rpc.status import from_call
+from diffserve.rpc.v1 import admin_pb2, admin_pb2_grpc
+
+TIMEOUT_S = 2.0
+
+
+class ControllerStatus:
+    """Asks the controller; one connection, opened on first use."""
+
+    def __init__(self, controller_address: str) -> None:
+        self._address = controller_address
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __call__(self) -> dict[str, Any]:
+        """Return ``Admin.GetStatus`` as JSON values, under the names of the protobuf fields.
+
+        Raises:
+            DiffServeError: the controller does not answer.
+        """
+        if self._channel is None:
+            self._channel = open_channel(self._address)
+        stub = admin_pb2_grpc.AdminStub(self._channel)
+        try:
+            status = await stub.GetStatus(admin_pb2.GetStatusRequest(), timeout=TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise from_call(error) from None
+        document: dict[str, Any] = json_format.MessageToDict(
+            status, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        return document
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._channel is not None:
+            await self._channel.close()
