@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from diffserve.core import Batch, Cascade, Outcome, Plan, Query
+from diffserve.core import Batch, Cascade, CascadeStage, Outcome, Plan, Query
 from diffserve.planning.observation import QueueState
 from diffserve.policy.actions import Action, Defer, Finish, Launch
 from diffserve.profiles.latency import LatencyProfile
@@ -88,6 +88,11 @@ class FifoRouter:
         return []
 
     # -- clients and plans -----------------------------------------------------------------
+
+    def route(self, cascade_id: str) -> str:
+        """Return the one cascade that it serves, whatever the class."""
+        del cascade_id
+        return self._cascade.cascade_id
 
     def submit(self, query: Query, now_s: float) -> list[Action]:
         """Queue a query at a random worker of its first stage."""
@@ -253,12 +258,17 @@ class FifoRouter:
             batch_id=self._sequence,
             worker_id=worker_id,
             variant_id=worker.variant_id,
+            stage=self._stage_of(worker.variant_id),
             query_ids=query_ids,
             started_s=now_s,
         )
         worker.running = batch
         self._batches[batch.batch_id] = batch
         return Launch(batch)
+
+    def _stage_of(self, variant_id: str) -> CascadeStage:
+        is_light = variant_id == self._cascade.light
+        return CascadeStage.LIGHT if is_light else CascadeStage.HEAVY
 
     def _drop(self, query_id: str, reason: str) -> Finish:
         return self._finish(query_id, Outcome.EXPIRED, reason)

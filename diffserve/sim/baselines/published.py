@@ -107,14 +107,28 @@ class PublishedController:
         self._cascade = cascade
         self._samples: deque[Telemetry] = deque(maxlen=EWMA_SAMPLES)
         self._placement: Mapping[str, str] = {}
+        self._roles: Roles | None = None
+        self._decided_s = 0.0
+        self._resident: Mapping[str, tuple[str, ...]] = {}
 
     def observe(self, telemetry: Telemetry) -> None:
         """Take in one sample per second."""
         self._samples.append(telemetry)
 
     def plan(self, workers: tuple[WorkerInfo, ...], plan_id: int) -> Plan:
-        """Return the next plan; the first one is the artifact's fixed start."""
-        roles = self._solve(len(workers)) if self._samples else _initial_roles(len(workers))
+        """Return the next plan; the first one is the artifact's fixed start.
+
+        A worker that has loaded its variant is no reason to decide anew.
+        """
+        resident = {w.worker_id: tuple(sorted(w.resident)) for w in workers}
+        now_s = self._samples[-1].reported_s if self._samples else 0.0
+        is_due = now_s - self._decided_s >= self.planning_period_s - 1e-6
+        if is_due:
+            self._decided_s = now_s
+        if self._roles is None or is_due or resident == self._resident:
+            self._roles = self._solve(len(workers)) if self._samples else None
+        self._resident = resident
+        roles = self._roles or _initial_roles(len(workers))
         plan = plan_of(roles, self._catalog, self._cascade, workers, self._placement, plan_id)
         self._placement = plan.placement
         return plan

@@ -1,0 +1,73 @@
+"""Reads a trace file in whichever format it is."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from diffserve.errors import ConfigError
+from diffserve.sim.shapes import SHAPES
+from diffserve.sim.traces.contents import Contents, Instants
+from diffserve.sim.traces.formats import FORMATS, TraceFormat
+from diffserve.sim.traces.rows import header_of
+
+AUTO = "auto"
+
+
+def read_trace(path: str, trace_format: str = AUTO) -> Contents:
+    """Return what a trace file holds; times count from the first arrival, but for plain files.
+
+    Args:
+        path: File; one that ends in ``.gz`` is unpacked.
+        trace_format: A name of ``FORMATS``, or ``auto``: by the file's suffix, then by its header.
+
+    Raises:
+        ConfigError: the file cannot be read, is empty, or is wrong; names the line and the field.
+    """
+    if trace_format not in (AUTO, *FORMATS):
+        known = ", ".join((AUTO, *FORMATS))
+        raise ConfigError(f"trace format: {trace_format!r} is not one of {known}")
+    try:
+        name = detected(path) if trace_format == AUTO else trace_format
+        _check_columns(path, FORMATS[name])
+        contents = FORMATS[name].read(path)
+    except (UnicodeDecodeError, EOFError, csv.Error) as error:
+        raise ConfigError(f"{path}: not a readable text file: {error}") from None
+    except OSError as error:
+        known = ", ".join(SHAPES)
+        problem = error.strerror or error
+        raise ConfigError(f"trace: cannot read {path}: {problem}; shapes: {known}") from None
+    if not isinstance(contents, Instants):
+        if contents.peak_qps <= 0.0:
+            raise ConfigError(f"{path}: no arrivals")
+        return contents
+    if not len(contents.times_s):
+        raise ConfigError(f"{path}: no arrivals")
+    return contents if name == "plain" else contents.from_zero()
+
+
+def detected(path: str) -> str:
+    """Return the format of a file; ``plain`` for what looks like none of the others."""
+    suffix = _suffix(path)
+    for name, known in FORMATS.items():
+        if suffix and suffix == known.suffix:
+            return name
+    header = header_of(path)
+    for name, known in FORMATS.items():
+        if known.columns and all(column in header for column in known.columns):
+            return name
+    return "plain"
+
+
+def _suffix(path: str) -> str:
+    return Path(path.removesuffix(".gz")).suffix
+
+
+def _check_columns(path: str, known: TraceFormat) -> None:
+    """Say which columns a file lacks that was named to be of a format."""
+    if not known.columns or (known.suffix and _suffix(path) == known.suffix):
+        return
+    header = header_of(path)
+    missing = [column for column in known.columns if column not in header]
+    if missing:
+        raise ConfigError(f"{path}:1: no column {', '.join(missing)}; expected {known.about}")
