@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup serve test protos protos-check fmt lint types arch e2e compose-test clean
+.PHONY: setup serve test protos protos-check fmt lint types arch reproduce e2e compose-test clean
 
 setup: ## make .venv with everything, once
 	@$(PYTHON) scripts/bootstrap.py
@@ -30,6 +30,9 @@ types: setup ## mypy --strict
 
 arch: setup ## import rules
 	@$(BIN)/lint-imports --no-logo
+
+reproduce: setup ## run every experiment and write docs/results; ARGS="--quick" for minutes
+	@$(BIN)/diffserve reproduce $(ARGS)
 
 e2e: setup ## slow tests: minutes
 	@$(BIN)/python -m pytest -m slow
