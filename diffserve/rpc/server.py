@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
@@ -100,6 +101,7 @@ async def serve(
     try:
         if not await _started_before(application.start(state, bound), stop):
             return
+        _keep_out_of_collections()
         await state.set(serving=True)
         logger.info("serving on %s:%d", settings.host, bound)
         await stop.wait()
@@ -124,6 +126,16 @@ async def _started_before(start: Coroutine[None, None, None], stop: asyncio.Even
         return False
     starting.result()
     return True
+
+
+def _keep_out_of_collections() -> None:
+    """Take what start-up made out of garbage collections.
+
+    Modules, catalog and models stay until the end. A full collection walks through all of them
+    with everything stopped: 45 ms were measured in a load balancer, as long as its answer margin.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _stop_event() -> asyncio.Event:
