@@ -223,13 +223,11 @@ def _build(path: Path, file: _CatalogFile) -> Catalog:
         )
     classes = _classes(path, file)
     _check_reference(path, "default_cascade", file.default_cascade, file.cascade | classes)
+    variants, cascades = file.variant.items(), file.cascade.items()
     return Catalog(
         name=path.stem,
         default_cascade=file.default_cascade,
-        variants={
-            variant_id: make_variant(path, variant_id, entry)
-            for variant_id, entry in file.variant.items()
-        },
+        variants={v: make_variant(path, v, entry) for v, entry in variants},
         discriminators={
             name: Discriminator(
                 discriminator_id=name, scorer=entry.scorer, source=_resolve(path, entry.source)
@@ -244,49 +242,41 @@ def _build(path: Path, file: _CatalogFile) -> Catalog:
                 discriminator=entry.discriminator,
                 slo_s=entry.slo_s,
             )
-            for cascade_id, entry in file.cascade.items()
+            for cascade_id, entry in cascades
         },
-        latency={
-            variant_id: _located(
-                path, f"variant.{variant_id}.latency_s", LatencyProfile, entry.latency_s
-            )
-            for variant_id, entry in file.variant.items()
-        },
-        deferral={
-            cascade_id: _located(
-                path,
-                f"cascade.{cascade_id}.deferral",
-                DeferralProfile,
-                **entry.deferral.model_dump(),
-            )
-            for cascade_id, entry in file.cascade.items()
-        },
-        quality={
-            cascade_id: _located(
-                path, f"cascade.{cascade_id}.quality", QualityCurve, **entry.quality.model_dump()
-            )
-            for cascade_id, entry in file.cascade.items()
-        },
+        latency={v: _latency(path, v, entry) for v, entry in variants},
+        deferral={c: _deferral(path, c, entry) for c, entry in cascades},
+        quality={c: _quality(path, c, entry) for c, entry in cascades},
         classes=classes,
-        latency_by_device={
-            variant_id: {
-                device_type: _located(
-                    path,
-                    f"variant.{variant_id}.latency_by_device_s.{device_type}",
-                    LatencyProfile,
-                    seconds,
-                )
-                for device_type, seconds in entry.latency_by_device_s.items()
-            }
-            for variant_id, entry in file.variant.items()
-        },
-        bypass={
-            cascade_id: tuple(_bypass_points(path, cascade_id, entry))
-            for cascade_id, entry in file.cascade.items()
-            if entry.bypass
-        },
+        latency_by_device={v: _latency_by_device(path, v, entry) for v, entry in variants},
+        bypass={c: _bypass_points(path, c, entry) for c, entry in cascades if entry.bypass},
         examples=tuple(Example(entry.kind, entry.text) for entry in file.examples),
     )
+
+
+def _latency(path: Path, variant_id: str, entry: _ProfiledEntry) -> LatencyProfile:
+    where = f"variant.{variant_id}.latency_s"
+    return _located(path, where, LatencyProfile, entry.latency_s)
+
+
+def _latency_by_device(
+    path: Path, variant_id: str, entry: _ProfiledEntry
+) -> dict[str, LatencyProfile]:
+    where = f"variant.{variant_id}.latency_by_device_s"
+    return {
+        device_type: _located(path, f"{where}.{device_type}", LatencyProfile, seconds)
+        for device_type, seconds in entry.latency_by_device_s.items()
+    }
+
+
+def _deferral(path: Path, cascade_id: str, entry: _CascadeEntry) -> DeferralProfile:
+    where = f"cascade.{cascade_id}.deferral"
+    return _located(path, where, DeferralProfile, **entry.deferral.model_dump())
+
+
+def _quality(path: Path, cascade_id: str, entry: _CascadeEntry) -> QualityCurve:
+    where = f"cascade.{cascade_id}.quality"
+    return _located(path, where, QualityCurve, **entry.quality.model_dump())
 
 
 def make_variant(path: Path, variant_id: str, entry: VariantEntry) -> Variant:
@@ -333,7 +323,7 @@ def _classes(path: Path, file: _CatalogFile) -> dict[str, RequestClass]:
     return classes
 
 
-def _bypass_points(path: Path, cascade_id: str, entry: _CascadeEntry) -> list[BypassPoint]:
+def _bypass_points(path: Path, cascade_id: str, entry: _CascadeEntry) -> tuple[BypassPoint, ...]:
     points = []
     for index, row in enumerate(sorted(entry.bypass, key=lambda row: row.fraction)):
         where = f"cascade.{cascade_id}.bypass.{index}"
@@ -341,7 +331,7 @@ def _bypass_points(path: Path, cascade_id: str, entry: _CascadeEntry) -> list[By
             path, where, QualityCurve, row.fractions, row.qualities, entry.quality.metric
         )
         points.append(_located(path, where, BypassPoint, row.fraction, curve))
-    return points
+    return tuple(points)
 
 
 def _located(

@@ -59,6 +59,12 @@ class ControllerSettings(SharedSettings):
     utilisation_max: float = Field(
         0.85, gt=0, le=1, description="share of a pool's throughput a plan may use"
     )
+    quality_source: str = Field(
+        "catalog",
+        pattern="^(catalog|online)$",
+        description="quality curve to plan with: the catalog's, or what the discriminator's "
+        "confidences of recent pairs say (not FID), once there are enough",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -70,7 +76,10 @@ class ControllerSettings(SharedSettings):
 class LoadBalancerSettings(SharedSettings):
     """Settings of ``services/loadbalancer``."""
 
-    port: int = Field(50051, ge=0, le=65535, description="port of ImageGeneration")
+    port: int = Field(50051, ge=0, le=65535, description="port of ImageGeneration (gRPC)")
+    http_port: int = Field(
+        8080, ge=0, le=65535, description="port of the HTTP API and the web page; 0: any free"
+    )
     loadbalancer_id: str = Field("loadbalancer-0", description="name in telemetry and plans")
     queue_length_max: int = Field(1024, ge=1, description="queries waiting per variant, at most")
     telemetry_period_s: float = Field(0.25, gt=0, description="seconds between telemetry writes")
@@ -78,6 +87,12 @@ class LoadBalancerSettings(SharedSettings):
         0.05, ge=0, description="a light fallback is sent this long before the deadline"
     )
     num_records_max: int = Field(10_000, ge=1, description="finished queries remembered")
+    shadow_share: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="share of accepted queries that idle heavy workers draw too, for calibration",
+    )
 
 
 class WorkerSettings(SharedSettings):
@@ -100,6 +115,11 @@ class WorkerSettings(SharedSettings):
         "127.0.0.1:50071", description="host:port of the discriminator"
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device_type: str = Field(
+        "",
+        description="kind of device; those of one kind share latency profiles; empty: the name "
+        "that CUDA tells, or cpu",
+    )
     num_threads: int = Field(
         0, ge=0, description="CPU threads; 0: the cores of the machine / DIFFSERVE_UP_NUM_WORKERS"
     )
@@ -130,6 +150,7 @@ class UpSettings(SharedSettings):
     num_workers: int = Field(0, ge=0, description="worker processes; 0: one per core, 2 at least")
     controller_port: int = Field(50050, ge=0, le=65535, description="port of the controller")
     loadbalancer_port: int = Field(50051, ge=0, le=65535, description="port of the gRPC door")
+    http_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP API and web page")
     worker_port: int = Field(50061, ge=0, le=65535, description="port of the first worker")
     discriminator_port: int = Field(50071, ge=0, le=65535, description="port of the discriminator")
     redis_port: int = Field(0, ge=0, le=65535, description="port of the Redis child; 0: any free")

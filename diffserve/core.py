@@ -58,11 +58,13 @@ class Query:
 
     Attributes:
         query_id: Unique within the deployment.
-        cascade_id: Which cascade serves it.
+        cascade_id: Which cascade serves it; until the balancer chose one, its request class.
         arrival_s: When the load balancer accepted the call.
         deadline_s: Latest useful answer; ``arrival_s`` + min(RPC budget, cascade SLO).
         preference: AUTO lets the cascade decide.
         compat_key: Queries batch together only when equal (resolution and the like).
+        difficulty: Rank of its prompt by difficulty, 0..1, the hardest highest; None when nobody
+            ranked it.
     """
 
     query_id: str
@@ -71,6 +73,22 @@ class Query:
     deadline_s: float
     preference: Preference = Preference.AUTO
     compat_key: str = ""
+    difficulty: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """Low-rank weights added to a variant's own.
+
+    Attributes:
+        source: Directory, ``.safetensors`` file or hub id.
+        weight_name: File within a directory or hub id; empty finds the only one.
+        scale: How strongly it counts.
+    """
+
+    source: str
+    weight_name: str = ""
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +110,14 @@ class Variant:
         memory_bytes: Device memory held while resident; 0 when unknown.
         size_multiple: Width and height must be multiples of this, pixels.
         size_max: Largest width and height, pixels.
+        scheduler_options: Settings of the scheduler that differ from the saved ones, as
+            (name, value) pairs.
+        denoiser: Weights that replace the pipeline's UNet or transformer: a directory, a
+            ``.safetensors`` file, or ``owner/name:file`` on a hub; empty keeps its own.
+        loras: Low-rank weights to add, in order.
+        weight_variant: Which of several saved precisions to load, such as ``fp16``.
+        safety_checker: Directory or hub id of a Stable Diffusion safety checker that looks at
+            every image; empty: none does.
     """
 
     variant_id: str
@@ -107,6 +133,11 @@ class Variant:
     memory_bytes: int = 0
     size_multiple: int = 8
     size_max: int = 2048
+    scheduler_options: tuple[tuple[str, str | int | float | bool], ...] = ()
+    denoiser: str = ""
+    loras: tuple[Lora, ...] = ()
+    weight_variant: str = ""
+    safety_checker: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +188,7 @@ class Batch:
         batch_id: Unique within one load balancer.
         worker_id: Where it runs.
         variant_id: What runs.
+        stage: For which stage of their cascades; a variant may be light in one, heavy in another.
         query_ids: 1..batch_size_max ids, earliest deadline first.
         started_s: When it was launched.
     """
@@ -164,6 +196,7 @@ class Batch:
     batch_id: int
     worker_id: str
     variant_id: str
+    stage: CascadeStage
     query_ids: tuple[str, ...]
     started_s: float
 
@@ -188,6 +221,11 @@ class WorkerInfo:
     resident: tuple[str, ...] = ()
     is_draining: bool = False
     device_type: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Device type; where none was told, ``cuda`` for ``cuda:1``."""
+        return self.device_type or self.device.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,3 +291,9 @@ class Plan:
     def workers_on(self, variant_id: str) -> tuple[str, ...]:
         """Return the ids of the workers placed on ``variant_id``, sorted."""
         return tuple(sorted(w for w, v in self.placement.items() if v == variant_id))
+
+    def variants_of(self, worker_id: str) -> tuple[str, ...]:
+        """Return what a worker serves, its placement first; nothing when it is not placed."""
+        if worker_id not in self.placement:
+            return ()
+        return (self.placement[worker_id], *self.coresident.get(worker_id, ()))

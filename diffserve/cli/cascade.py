@@ -17,8 +17,10 @@ def list_cascades(address: str, *, as_json: bool) -> None:
     console = stdout()
     for cascade in answer.cascades:
         default = " (default)" if cascade.is_default else ""
+        is_grouped = cascade.class_id not in ("", cascade.cascade_id)
+        group = f", of class {cascade.class_id}" if is_grouped else ""
         console.print(
-            f"{cascade.cascade_id}{default}: answers within {duration(cascade.slo_s)}, "
+            f"{cascade.cascade_id}{group}{default}: answers within {duration(cascade.slo_s)}, "
             f"scored by {cascade.discriminator}",
         )
         rows = table("stage", "variant", ">steps", ">size", "seconds by batch size")

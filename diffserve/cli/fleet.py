@@ -44,13 +44,15 @@ class Fleet:
     Attributes:
         stages: Started in this order, each once the one before serves; stopped in reverse.
         redis_url: The Redis that all of them use.
-        loadbalancer: Address of the clients' door.
+        loadbalancer: Address of the clients' door by gRPC.
+        http: Address of the HTTP API and the web page.
         controller: Address of Controller and Admin.
     """
 
     stages: tuple[tuple[ChildSpec, ...], ...]
     redis_url: str
     loadbalancer: str
+    http: str
     controller: str
 
     def children(self) -> tuple[ChildSpec, ...]:
@@ -133,10 +135,11 @@ def plan_fleet(
             *redis,
             (service("controller", "controller"), service("discriminator", "discriminator")),
             tuple(worker(name) for name in _worker_names(workers)),
-            (service("loadbalancer", "loadbalancer"),),
+            (service("loadbalancer", "loadbalancer", http_port=str(ports["http"])),),
         ),
         redis_url=redis_url,
         loadbalancer=address["loadbalancer"],
+        http=address["http"],
         controller=address["controller"],
     )
 
@@ -191,6 +194,7 @@ def _ports(settings: UpSettings, workers: int) -> dict[str, int]:
     wanted = {
         "controller": ("controller_port", settings.controller_port),
         "loadbalancer": ("loadbalancer_port", settings.loadbalancer_port),
+        "http": ("http_port", settings.http_port),
         "discriminator": ("discriminator_port", settings.discriminator_port),
     }
     if not settings.redis_url:

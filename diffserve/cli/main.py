@@ -43,11 +43,13 @@ def up(
         int | None, typer.Option("--workers", help="Worker processes; 0: one per core.")
     ] = None,
     catalog: Annotated[
-        str | None, typer.Option(help="Shipped catalog (embedded, mock) or a TOML file.")
+        str | None,
+        typer.Option(help="Shipped catalog (embedded, mock, paper-sdturbo, ...) or a TOML file."),
     ] = None,
     redis_url: Annotated[str | None, typer.Option(help="Use this Redis, start none.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     loadbalancer_port: Port = None,
+    http_port: Port = None,
     controller_port: Port = None,
     worker_port: Port = None,
     discriminator_port: Port = None,
@@ -122,8 +124,21 @@ def status(
 def simulate(
     trace: Annotated[
         str,
-        typer.Option(help="CSV of arrival_ms,prompt_id; or azure, poisson, gamma, steps, flash."),
+        typer.Option(
+            help="Trace file (arrival_ms,prompt_id or a public format: see docs/traces.md); or "
+            "generated: azure, poisson, gamma, steps, flash."
+        ),
     ] = "azure",
+    trace_format: Annotated[
+        str,
+        typer.Option(
+            help="auto (by name or header), plain, gentd26, diffusiondb, katz, "
+            "azure-functions-2019, azure-functions-2021, azure-lmm-2025."
+        ),
+    ] = "auto",
+    speedup: Annotated[
+        float, typer.Option(min=0.001, help="Replay a file this many times as fast.")
+    ] = 1.0,
     cascade: Annotated[str, typer.Option(help="Catalog: a shipped name or a TOML file.")] = (
         "paper-sdturbo"
     ),
@@ -131,6 +146,13 @@ def simulate(
         list[str] | None, typer.Option(help="Serving system; repeat it to compare several.")
     ] = None,
     num_workers: Annotated[int, typer.Option("--workers", min=1, help="Devices.")] = 16,
+    devices: Annotated[
+        str,
+        typer.Option(
+            metavar="TYPE=COUNT,...",
+            help="Devices by type, in place of --workers; for catalogs that know several types.",
+        ),
+    ] = "",
     slo: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds; default: cascade's.")
     ] = None,
@@ -149,9 +171,12 @@ def simulate(
 
     request = Request(
         trace=trace,
+        trace_format=trace_format,
+        speedup=speedup,
         cascade=cascade,
         policies=tuple(policy or ["diffserve"]),
         num_workers=num_workers,
+        devices=devices,
         slo_s=slo,
         peak_qps=peak_qps,
         cv=cv,
@@ -161,6 +186,77 @@ def simulate(
         log=log,
     )
     run_simulate(request, as_json=as_json)
+
+
+@app.command()
+def reproduce(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Minutes in all: fewer points, one seed.")
+    ] = False,
+    data: Annotated[
+        str, typer.Option(metavar="DIR", help="Also serve the paper's authors' traces in DIR.")
+    ] = "",
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Of --list; may be repeated.")
+    ] = None,
+    out: Annotated[str, typer.Option(metavar="DIR", help="Where pages go.")] = "docs/results",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Repetitions; default: 5, with --quick 1.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Simulations at the same time.")] = 2,
+    list_names: Annotated[
+        bool, typer.Option("--list", help="List the experiments and run none.")
+    ] = False,
+) -> None:
+    """Run the paper's experiments in simulation and write docs/results: pages, numbers, figures.
+
+    Finished simulations are kept in build/reproduce, so an interrupted run goes on where it was.
+    """
+    from diffserve.cli.reproduce import Request, list_experiments, run_reproduce
+
+    if list_names:
+        list_experiments()
+        return
+    run_reproduce(
+        Request(quick=quick, data=data, only=tuple(only or ()), out=out, seeds=seeds, jobs=jobs)
+    )
+
+
+@app.command()
+def replay(
+    trace: Annotated[str, typer.Option(help="As for `diffserve simulate`.")] = "azure",
+    catalog: Annotated[
+        str, typer.Option(help="What the deployment runs, for its SLO and quality table.")
+    ] = "",
+    slo: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds; default: cascade's.")
+    ] = None,
+    peak_qps: Annotated[float | None, typer.Option(min=0.001, help="Rescale the load.")] = None,
+    cv: Annotated[
+        float | None, typer.Option(min=0.01, help="Variation of gaps; 1: Poisson.")
+    ] = None,
+    duration: Annotated[float, typer.Option(min=1, help="Seconds of a generated trace.")] = 350.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the arrivals.")] = 0,
+    prompts: Annotated[str, typer.Option(metavar="FILE", help="One prompt per line.")] = "",
+    log: Annotated[str, typer.Option(metavar="FILE", help="CSV of every query.")] = "",
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Load balancer.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Serve a trace on a running deployment: the arrivals and the report of the simulator."""
+    from diffserve.cli.replay import Request, run_replay
+    from diffserve.sim.workload import WorkloadParameters
+
+    workload = WorkloadParameters(trace=trace, peak_qps=peak_qps, cv=cv, duration_s=duration)
+    request = Request(
+        workload=workload,
+        catalog=catalog,
+        slo_s=slo,
+        seed=seed,
+        prompts=prompts,
+        log=log,
+        address=address,
+    )
+    run_replay(request, as_json=as_json)
 
 
 @app.command()

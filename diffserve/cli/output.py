@@ -64,7 +64,8 @@ def to_document(message: Message) -> dict[str, Any]:
 def _field_value(message: Message, field: Any) -> Any:
     value = getattr(message, field.name)
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return {str(key): value[key] for key in sorted(value)}
+        item = field.message_type.fields_by_name["value"]
+        return {str(key): _plain(value[key], item) for key in sorted(value)}
     if field.is_repeated:
         return [_plain(item, field) for item in value]
     if field.has_presence and not message.HasField(field.name):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from diffserve.catalog import load_catalog
+from diffserve.catalog import Catalog, load_catalog
 from diffserve.cli.output import CliError, duration, emit_json, percent, stderr, stdout, table
 from diffserve.errors import ConfigError
 from diffserve.sim.faults import Faults, read_faults
@@ -22,9 +22,12 @@ class Request:
     """The command line of one run."""
 
     trace: str
+    trace_format: str
+    speedup: float
     cascade: str
     policies: tuple[str, ...]
     num_workers: int
+    devices: str
     slo_s: float | None
     peak_qps: float | None
     cv: float | None
@@ -53,23 +56,50 @@ def _check(request: Request) -> None:
             raise ConfigError(f"policy: {policy!r} is not one of {', '.join(POLICIES)}")
 
 
+def parse_devices(text: str, catalog: Catalog) -> tuple[tuple[str, int], ...]:
+    """Return how many devices there are of each type; none for an empty text.
+
+    Raises:
+        CliError: it is not ``TYPE=COUNT,...``, or the catalog knows no such type.
+    """
+    known = sorted({t for types in catalog.latency_by_device.values() for t in types})
+    devices = []
+    for part in filter(None, text.split(",")):
+        name, _, count = (piece.strip() for piece in part.rpartition("="))
+        if not name or not count.isdecimal() or int(count) == 0:
+            raise CliError(f"--devices: {part!r} is not TYPE=COUNT", exit_code=2)
+        if name not in known:
+            there = f"it knows {', '.join(known)}" if known else "it knows none"
+            raise CliError(
+                f"--devices: catalog {catalog.name} has no profiles for {name!r}; {there}",
+                exit_code=2,
+            )
+        devices.append((name, int(count)))
+    return tuple(devices)
+
+
 def _simulate(request: Request, policy: str) -> dict[str, Any]:
     workload = WorkloadParameters(
         trace=request.trace,
+        trace_format=request.trace_format,
+        speedup=request.speedup,
         peak_qps=request.peak_qps,
         cv=request.cv,
         duration_s=request.duration_s,
     )
+    catalog = load_catalog(request.cascade)
+    devices = parse_devices(request.devices, catalog)
     simulation = Simulation(
-        catalog=load_catalog(request.cascade),
+        catalog=catalog,
         workload=workload,
         policy=policy,
-        num_workers=request.num_workers,
+        num_workers=sum(count for _, count in devices) or request.num_workers,
+        devices=devices,
         slo_s=request.slo_s,
         seed=request.seed,
         faults=read_faults(request.faults) if request.faults else Faults(),
     )
-    with _opened(request.log) as log, _progress(policy) as on_progress:
+    with _opened(request.log) as log, progress(policy) as on_progress:
         return simulate(simulation, log=log, on_progress=on_progress)
 
 
@@ -86,7 +116,7 @@ def _opened(path: str) -> Iterator[TextIO | None]:
 
 
 @contextlib.contextmanager
-def _progress(title: str) -> Iterator[Callable[[float, float], None]]:
+def progress(title: str) -> Iterator[Callable[[float, float], None]]:
     """Show a bar of virtual time on standard error, where that is a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -119,6 +149,7 @@ def _show(results: list[dict[str, Any]]) -> None:
 
 
 def _row(metrics: dict[str, Any]) -> tuple[str, ...]:
+    bound = metrics["bound_quality_windowed"]
     return (
         metrics["policy"],
         f"{100.0 * metrics['slo_violation_ratio']:.2f} %",
@@ -126,7 +157,7 @@ def _row(metrics: dict[str, Any]) -> tuple[str, ...]:
         percent(metrics["heavy_share"]),
         f"{metrics['quality_overall']:.3f}",
         f"{metrics['quality_windowed']:.3f}",
-        f"{metrics['bound_quality_windowed']:.3f}",
+        "-" if bound is None else f"{bound:.3f}",
         percent(metrics["device_busy"]),
         str(metrics["swaps"]),
         duration(metrics["latency_s_p50"]),

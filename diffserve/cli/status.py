@@ -24,7 +24,8 @@ from diffserve.cli.output import (
 from diffserve.cli.plan import plan_line
 from diffserve.cli.workers import workers_table
 from diffserve.core import Outcome
-from diffserve.rpc.v1 import admin_pb2
+from diffserve.profiles.drift import drift_sentence
+from diffserve.rpc.v1 import admin_pb2, common_pb2
 from diffserve.rpc.v1.admin_pb2_grpc import AdminStub
 
 REFRESH_S = 1.0
@@ -76,6 +77,7 @@ def status_page(status: admin_pb2.Status) -> Group:
         *(Text(""), workers_table(status.workers)),
         *(Text(""), traffic_table(status)),
         *(Text(""), outcomes_table(status)),
+        *calibration_lines(status),
     )
 
 
@@ -128,6 +130,38 @@ def outcomes_table(status: admin_pb2.Status) -> Table:
             joined(f"{outcome.replace('_', ' ')} {cascade.outcomes[outcome]}" for outcome in known),
         )
     return rows
+
+
+def calibration_lines(status: admin_pb2.Status) -> list[Text]:
+    """Return what discriminators have learnt, in words; nothing where nothing is known."""
+    lines: list[Text] = []
+    for cascade in status.cascades:
+        calibration = cascade.calibration
+        if calibration.drift.is_alarm:
+            what = f"{cascade.cascade_id}: {drift_sentence(calibration.drift.psi)}"
+            lines.append(Text(f"{what}; for {duration(calibration.drift.for_s)}", "bold yellow"))
+        if cascade.cascade_id in calibration.gains:
+            lines.append(Text(_gains_line(cascade, calibration.gains[cascade.cascade_id])))
+    return [Text(""), *lines] if lines else []
+
+
+def _gains_line(cascade: admin_pb2.CascadeStatus, gains: common_pb2.CascadeGains) -> str:
+    """Return what the heavy variant adds, by the discriminator's own confidence."""
+    qualities = gains.qualities
+    best = max(range(len(qualities)), key=lambda index: (qualities[index], -index))
+    text = (
+        f"{cascade.cascade_id}: by {gains.num_pairs} pairs the discriminator's mean confidence is "
+        f"{qualities[0]:.3f} with nothing deferred, {qualities[best]:.3f} at best "
+        f"({percent(best / (len(qualities) - 1))} deferred)"
+    )
+    if not gains.is_complete:
+        text += ", ranks without pairs guessed"
+    if gains.num_shadows:
+        text += (
+            f"; of accepted images at most {percent(gains.bad_accept_share_max)} should have been "
+            f"deferred ({gains.num_bad_accepts} of {gains.num_shadows} sampled)"
+        )
+    return text
 
 
 def answered_share(outcomes: Mapping[str, int]) -> float | None:

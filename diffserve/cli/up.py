@@ -147,6 +147,7 @@ def _ready_document(supervisor: Supervisor, fleet: Fleet, directory: Path) -> di
         "run_directory": str(directory),
         "redis_url": fleet.redis_url,
         "endpoints": {child.name: child.address for child in fleet.children()},
+        "http": f"http://{fleet.http}",
         "pids": {child.spec.name: child.pid for child in supervisor.children},
         "first_command": f'{_own_command()} generate "{FIRST_PROMPT}" -o owl.png{address}',
     }
@@ -166,7 +167,9 @@ def _print_ready(document: Mapping[str, Any], console: Console) -> None:
     workers = [address for name, address in endpoints.items() if name.startswith("worker")]
     console.print()
     console.print("ready  ", style="bold green", end="")
-    console.print(f"images   {endpoints['loadbalancer']} (gRPC)")
+    console.print(f"page     {document['http']}/")
+    console.print(f"       images   {document['http']}/v1/images/generations (OpenAI)")
+    console.print(f"       images   {endpoints['loadbalancer']} (gRPC)")
     console.print(f"       admin    {endpoints['controller']} (gRPC)")
     console.print(f"       workers  {', '.join(workers)}")
     console.print(f"       Redis    {document['redis_url']}")

@@ -85,7 +85,7 @@ def deferral_grid(problem: CascadeProblem) -> tuple[DeferralPoint, ...]:
         points = _without_gaps(points)
     return tuple(
         DeferralPoint(fraction, threshold, _value(problem, fraction, threshold))
-        for fraction, threshold in _thin(points, GRID_POINTS_MAX)
+        for fraction, threshold in thin(points, GRID_POINTS_MAX)
     )
 
 
@@ -107,10 +107,12 @@ def _value(problem: CascadeProblem, fraction: float, threshold: float) -> float:
     return problem.quality.quality_at(fraction)
 
 
-def _thin(items: Sequence[_T], limit: int) -> list[_T]:
+def thin(items: Sequence[_T], limit: int) -> list[_T]:
     """Keep at most ``limit`` items, evenly spaced, with the first and the last."""
     if len(items) <= limit:
         return list(items)
+    if limit == 1:
+        return [items[len(items) // 2]]
     return [items[round(i * (len(items) - 1) / (limit - 1))] for i in range(limit)]
 
 
@@ -121,8 +123,8 @@ def batch_pairs(problem: CascadeProblem) -> tuple[BatchPair, ...]:
     rounding), then the smaller light and heavy batch. A pair without heavy stage is offered only
     where the objective is quality; see ``needs_heavy_stage``.
     """
-    lights = _thin(problem.light.batch_sizes, BATCH_SIZES_MAX)
-    heavies = _thin(problem.heavy.batch_sizes, BATCH_SIZES_MAX)
+    lights = thin(problem.light.batch_sizes, BATCH_SIZES_MAX)
+    heavies = thin(problem.heavy.batch_sizes, BATCH_SIZES_MAX)
     if problem.objective is Objective.QUALITY:
         heavies = [0, *heavies]
     ranked = []
@@ -232,15 +234,15 @@ def batch_caps(problem: CascadeProblem, allocation: Allocation) -> BatchPair:
     if problem.objective is Objective.THRESHOLD:
         return planned
     left_s = problem.slo_s - problem.light.execution_s(planned.light)
-    heavy = _most_productive(problem.heavy, left_s, planned.heavy)
+    heavy = most_productive(problem.heavy, left_s, planned.heavy)
     if allocation.heavy_workers:
         left_s = problem.slo_s - problem.heavy.execution_s(heavy)
     else:
         left_s = problem.slo_s - problem.light_wait_s
-    return BatchPair(_most_productive(problem.light, left_s, planned.light), heavy)
+    return BatchPair(most_productive(problem.light, left_s, planned.light), heavy)
 
 
-def _most_productive(profile: LatencyProfile, limit_s: float, planned: int) -> int:
+def most_productive(profile: LatencyProfile, limit_s: float, planned: int) -> int:
     """Return the measured batch size of largest throughput within a time, else the planned one."""
     fitting = [b for b in profile.batch_sizes if profile.execution_s(b) <= limit_s + _TOLERANCE]
     return max([planned, *fitting], key=lambda size: (profile.throughput_qps(size), -size))
@@ -250,7 +252,7 @@ def deferral_target(problem: CascadeProblem, allocation: Allocation) -> float:
     """Return the share that load balancers shall defer while the heavy stage keeps up.
 
     What the plan provides for carries its headroom for bursts; between bursts the same workers
-    serve more. Load balancers see their queues and price deferrals by them (``policy.pacing``), so
+    serve more. Load balancers see their queues and price deferrals by them (``policy.prices``), so
     they get the share that is best for quality, but no more than ``STRETCH_MAX`` times what is
     planned: in a lasting overload they need not find out by themselves how little is bearable.
     """

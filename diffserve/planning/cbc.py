@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pulp
 
@@ -10,6 +11,9 @@ from diffserve.errors import BackendError
 from diffserve.planning.problem import SolveStatus
 from diffserve.planning.program import LinearConstraint, MixedIntegerProgram, ProgramSolution
 
+SMALL = 300
+"""Variables up to which a search is over before preprocessing and heuristics would be."""
+_DIRECT = ("preprocess off", "heuristicsOnOff off")
 _CATEGORIES = {"continuous": "Continuous", "integer": "Integer", "binary": "Binary"}
 
 
@@ -33,26 +37,37 @@ class CbcSolver:
     def solve(
         self, program: MixedIntegerProgram, time_limit_s: float | None = None
     ) -> ProgramSolution:
-        """Solve to proven optimality, or to the time limit when there is one.
+        """Solve to proven optimality or the program's gap, or to the time limit if there is one.
 
         Raises:
             BackendError: The CBC process failed.
         """
+        if len(program.variables) <= SMALL:
+            try:
+                return self._run(program, time_limit_s, _DIRECT)
+            except BackendError:
+                # Without preprocessing, CBC fails on some programs that it should call infeasible.
+                pass
+        return self._run(program, time_limit_s, ())
+
+    def _run(
+        self, program: MixedIntegerProgram, time_limit_s: float | None, options: Sequence[str]
+    ) -> ProgramSolution:
         command = pulp.COIN_CMD(
             path=self._path,
             msg=False,
             threads=1,
-            gapRel=0.0,
+            gapRel=program.gap,
             gapAbs=0.0,
             timeLimit=time_limit_s,
-            options=["integerT 1e-9"],
+            options=["integerT 1e-9", *options],
         )
         problem = _translate(program)
         try:
             problem.solve(command)
         except (pulp.PulpError, OSError) as error:
             raise BackendError(f"cbc: {error}") from error
-        return _read(problem)
+        return _read(problem, program)
 
 
 def _translate(program: MixedIntegerProgram) -> pulp.LpProblem:
@@ -83,7 +98,7 @@ def _sides(row: LinearConstraint) -> list[tuple[str, int, float]]:
     return sides
 
 
-def _read(problem: pulp.LpProblem) -> ProgramSolution:
+def _read(problem: pulp.LpProblem, program: MixedIntegerProgram) -> ProgramSolution:
     """Translate PuLP's two status words; "optimal" there includes "best so far"."""
     if problem.sol_status == pulp.LpSolutionOptimal:
         status = SolveStatus.OPTIMAL
@@ -95,4 +110,15 @@ def _read(problem: pulp.LpProblem) -> ProgramSolution:
         return ProgramSolution(SolveStatus.TIME_LIMIT)
     else:
         return ProgramSolution(SolveStatus.ERROR)
-    return ProgramSolution(status, {v.name: float(v.varValue) for v in problem.variables()})
+    values = {v.name: float(v.varValue) for v in problem.variables()}
+    return ProgramSolution(status, values, _duals(problem, program) if program.is_linear else {})
+
+
+def _duals(problem: pulp.LpProblem, program: MixedIntegerProgram) -> dict[str, float]:
+    duals: dict[str, float] = {}
+    for row in program.constraints:
+        sides = (
+            problem.get_constraint_by_name(row.name + suffix).pi for suffix, _, _ in _sides(row)
+        )
+        duals[row.name] = sum(float(pi) for pi in sides if pi is not None)
+    return duals

@@ -62,12 +62,13 @@ class GurobiSolver:
         """
         try:
             with gp.Model(program.name, env=self._env) as model:
+                model.setParam("MIPGap", program.gap)
                 if time_limit_s is not None:
                     model.setParam("TimeLimit", time_limit_s)
                 variables = {v.name: _add_variable(model, v) for v in program.variables}
                 _add_rows(model, program, variables)
                 model.optimize()
-                return _read(model, variables)
+                return _read(model, program, variables)
         except gp.GurobiError as error:
             raise BackendError(f"gurobi: {error}") from error
 
@@ -96,8 +97,16 @@ def _add_rows(model: gp.Model, program: MixedIntegerProgram, variables: dict[str
     model.setObjective(goal, gp.GRB.MAXIMIZE)
 
 
-def _read(model: gp.Model, variables: dict[str, gp.Var]) -> ProgramSolution:
+def _read(
+    model: gp.Model, program: MixedIntegerProgram, variables: dict[str, gp.Var]
+) -> ProgramSolution:
     status = _STATUSES.get(model.Status, SolveStatus.ERROR)
     if model.SolCount == 0:
         return ProgramSolution(status)
-    return ProgramSolution(status, {name: float(v.X) for name, v in variables.items()})
+    values = {name: float(v.X) for name, v in variables.items()}
+    duals: dict[str, float] = {}
+    if program.is_linear:
+        duals = {row.name: 0.0 for row in program.constraints}
+        for row in model.getConstrs():
+            duals[row.ConstrName] += float(row.Pi)
+    return ProgramSolution(status, values, duals)

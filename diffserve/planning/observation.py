@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from diffserve.core import Cascade, WorkerInfo
-from diffserve.profiles.curves import DeferralProfile, QualityCurve
+from diffserve.core import Cascade, RequestClass, WorkerInfo
+from diffserve.profiles.curves import BypassPoint, DeferralProfile, QualityCurve
 from diffserve.profiles.latency import LatencyProfile
 
 
@@ -33,7 +33,10 @@ class CascadeObservation:
         heavy: Latency profile of the heavy variant.
         deferral: Threshold -> deferral fraction.
         quality: Deferral fraction -> quality.
-        demand_qps: Estimated arrivals, dispersion headroom included (``policy.demand``).
+        demand_qps: Estimated arrivals, dispersion headroom included (``policy.demand``). Of a class
+            of several cascades only the sum over them counts.
+        bypass: Quality when the hardest queries skip the light variant; empty where prompts are not
+            ranked, and then none does.
     """
 
     cascade: Cascade
@@ -42,6 +45,22 @@ class CascadeObservation:
     deferral: DeferralProfile
     quality: QualityCurve
     demand_qps: float
+    bypass: tuple[BypassPoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantFacts:
+    """What a variant needs of a device.
+
+    Attributes:
+        base: Identity of the weights; variants of one base switch for free.
+        memory_bytes: Held while resident; 0 when unknown.
+        load_s: Seconds that a worker serves nothing while it loads the weights; 0 when unknown.
+    """
+
+    base: str
+    memory_bytes: int = 0
+    load_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +71,22 @@ class FleetObservation:
         workers: Every worker that is alive; draining ones get no variant.
         cascades: ``cascade_id`` -> observation.
         queues: ``variant_id`` -> queue; an absent one is empty.
+        classes: Request classes; a cascade that none of them names is one of its own.
+        latency_by_device: ``variant_id`` -> device type (``WorkerInfo.kind``) -> profile, scoring
+            included; for types that are absent the cascade's ``light`` and ``heavy`` hold. Where
+            this is empty all devices are taken as alike.
+        variants: ``variant_id`` -> what it needs; one that is absent is its own base.
+        memory_by_device: Device type -> bytes that variants may hold together on the smallest
+            device of that type; 0 or absent when unknown.
     """
 
     workers: tuple[WorkerInfo, ...]
     cascades: Mapping[str, CascadeObservation]
     queues: Mapping[str, QueueState] = field(default_factory=dict)
+    classes: tuple[RequestClass, ...] = ()
+    latency_by_device: Mapping[str, Mapping[str, LatencyProfile]] = field(default_factory=dict)
+    variants: Mapping[str, VariantFacts] = field(default_factory=dict)
+    memory_by_device: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def usable_workers(self) -> tuple[WorkerInfo, ...]:
@@ -67,3 +97,20 @@ class FleetObservation:
     def queue(self, variant_id: str) -> QueueState:
         """Return the queue of a variant."""
         return self.queues.get(variant_id, QueueState())
+
+    def facts(self, variant_id: str) -> VariantFacts:
+        """Return what a variant needs."""
+        return self.variants.get(variant_id, VariantFacts(base=variant_id))
+
+    @property
+    def groups(self) -> tuple[RequestClass, ...]:
+        """Request classes by id, those of a single cascade included; unknown cascades left out."""
+        named = {c for group in self.classes for c in group.cascade_ids}
+        alone = [
+            RequestClass(class_id=c, cascade_ids=(c,)) for c in self.cascades if c not in named
+        ]
+        known = (
+            replace(group, cascade_ids=tuple(c for c in group.cascade_ids if c in self.cascades))
+            for group in (*self.classes, *alone)
+        )
+        return tuple(sorted((g for g in known if g.cascade_ids), key=lambda g: g.class_id))

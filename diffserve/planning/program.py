@@ -47,12 +47,19 @@ class MixedIntegerProgram:
         variables: In a fixed order, so that solvers see the same program every time.
         constraints: Each row carries the name of the equation that it states.
         objective: Variable name -> coefficient; absent variables count nothing.
+        gap: Relative distance to the optimum at which a solver may stop; 0 asks for proof.
     """
 
     name: str
     variables: tuple[ProgramVariable, ...]
     constraints: tuple[LinearConstraint, ...]
     objective: Mapping[str, float]
+    gap: float = 0.0
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether every variable is continuous, so that duals exist."""
+        return all(v.kind is VariableKind.CONTINUOUS for v in self.variables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,10 @@ class ProgramSolution:
         status: How the solve ended.
         values: Variable name -> value; empty when no feasible point was found. A time-limited
             solve may hold its best point so far.
+        duals: Row name -> objective gained per unit of its bound; only of linear programs, and
+            where there are several, any of them.
     """
 
     status: SolveStatus
     values: Mapping[str, float] = field(default_factory=dict)
+    duals: Mapping[str, float] = field(default_factory=dict)

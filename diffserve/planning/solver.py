@@ -112,7 +112,7 @@ def plan_cascade(
     if model is None:
         return _infeasible(problem)
     status = SolveStatus.ERROR
-    for backend in _with_backup(solver):
+    for backend in with_backup(solver):
         status, choice = _attempt(model, backend, time_limit_s)
         if status is SolveStatus.INFEASIBLE:
             return _infeasible(problem)
@@ -125,7 +125,11 @@ def plan_cascade(
     return _enumerated(problem, status)
 
 
-def _with_backup(solver: Solver) -> list[Solver]:
+def with_backup(solver: Solver | EnumerationSolver) -> list[Solver]:
+    """Return the backends to try in turn: the given one, then CBC where it is installed."""
+    if isinstance(solver, EnumerationSolver):
+        backup = open_cbc()
+        return [] if backup is None else [backup]
     backup = open_cbc() if solver.name != "cbc" else None
     return [solver] if backup is None else [solver, backup]
 

@@ -15,8 +15,32 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """Run a batch for calibration alone: its one query has been accepted, and is answered next.
+
+    Send it to its worker like any batch, and report when its device is free and when it has ended;
+    results go to no client.
+    """
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
 class Defer:
     """Tell the client that its light image is a preview: the query waits for the heavy variant.
+
+    Attributes:
+        query_id: Whose.
+        reason: One sentence.
+    """
+
+    query_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    """A query skips the light variant: it waits for the heavy one, without a preview.
 
     Attributes:
         query_id: Whose.
@@ -61,4 +85,4 @@ class Abort:
     query_id: str
 
 
-Action = Launch | Defer | Finish | Abort
+Action = Launch | Shadow | Defer | Bypass | Finish | Abort

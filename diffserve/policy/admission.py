@@ -12,14 +12,16 @@ class PoolLoad:
     """How busy the workers of one variant are, at one moment.
 
     Attributes:
-        num_workers: Workers that serve the variant.
-        num_idle: Of those, with a free device.
-        busy_work_s: Sum over busy workers of the seconds until their device is free.
+        num_workers: Workers that serve the variant, in units of a reference device that serves
+            nothing else: slow and time-shared ones count less than 1.
+        num_idle: How many of them have a free device.
+        busy_work_s: Sum over busy workers of the seconds until their device is free, in the same
+            units.
         num_ahead: Waiting queries that go first.
         batch_size_max: Planned cap.
     """
 
-    num_workers: int
+    num_workers: float
     num_idle: int
     busy_work_s: float
     num_ahead: int

@@ -7,22 +7,35 @@ perform, in order. One query, one outcome: a query leaves with exactly one ``Fin
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import dataclass, replace
 
-from diffserve.core import Batch, Cascade, CascadeStage, Outcome, Plan, Preference, Query
-from diffserve.policy.actions import Abort, Action, Defer, Finish, Launch
+from diffserve.core import (
+    Batch,
+    Cascade,
+    CascadeStage,
+    Outcome,
+    Plan,
+    Preference,
+    Query,
+    RequestClass,
+)
+from diffserve.policy.actions import Abort, Action, Bypass, Defer, Finish, Launch, Shadow
 from diffserve.policy.admission import admit, predicted_wait_s
-from diffserve.policy.batching import HeavyPool, heavy_batch, next_batch
+from diffserve.policy.book import QueryBook
+from diffserve.policy.bypass import bypass_reason
 from diffserve.policy.cascade import LightImage, Verdict, decide
+from diffserve.policy.deferral import Deferrals
+from diffserve.policy.dispatch import Job, hopeless, next_job
 from diffserve.policy.fleet import Fleet
-from diffserve.policy.pacing import Pacer, bearable_share
-from diffserve.policy.pool import Pool
-from diffserve.policy.progress import Phase, Progress
+from diffserve.policy.ledger import Ledger
+from diffserve.policy.pool import Pool, QueueLength, queue_lengths
+from diffserve.policy.progress import UNSCORED_RANK, Phase, Progress
+from diffserve.policy.routing import ClassRouter
+from diffserve.policy.shadow import ShadowRuns
+from diffserve.policy.stages import Stages
+from diffserve.profiles.curves import QualityCurve
 from diffserve.profiles.latency import LatencyProfile
 
 POOL_WAKEUP = ""
@@ -38,11 +51,14 @@ class BalancerParameters:
         answer_margin_s: Answers are planned, and light fallbacks sent, this long before the
             deadline.
         num_retries_max: How often a query that lost its worker runs again.
+        shadow_share: Share of accepted queries that idle heavy workers draw as well, for
+            calibration (``policy.shadow``); 0: none.
     """
 
     queue_length_max: int = 1024
     answer_margin_s: float = 0.05
     num_retries_max: int = 1
+    shadow_share: float = 0.0
 
 
 class Balancer:
@@ -53,6 +69,10 @@ class Balancer:
         cascades: Mapping[str, Cascade],
         profiles: Mapping[str, LatencyProfile],
         parameters: BalancerParameters,
+        *,
+        quality: Mapping[str, QualityCurve],
+        classes: Mapping[str, RequestClass] | None = None,
+        devices: Mapping[str, Mapping[str, LatencyProfile]] | None = None,
     ) -> None:
         """Start without plan and workers; queries wait until there are some.
 
@@ -60,18 +80,22 @@ class Balancer:
             cascades: By ``cascade_id``.
             profiles: Starting latency profile by ``variant_id``, for every cascade's variants.
             parameters: Limits.
+            quality: By ``cascade_id``; says what a deferral gains.
+            classes: Request classes by ``class_id``; every cascade can be named by itself too.
+            devices: Latency profiles by ``variant_id``, then device type, where these are known.
         """
         self._cascades = cascades
         self._parameters = parameters
-        self._fleet = Fleet(profiles, (cascade.light for cascade in cascades.values()))
-        self._queries: dict[str, Progress] = {}
+        self._fleet = Fleet(profiles, cascades.values(), devices)
+        self._classes = ClassRouter(cascades, classes or {})
+        self._book = QueryBook()
+        self._stages = Stages(
+            cascades, self._fleet, self._classes, self._book, parameters.answer_margin_s
+        )
         self._batches: dict[int, Batch] = {}
-        self._pacers = {cascade_id: Pacer() for cascade_id in cascades}
-        self._wakeups: list[tuple[float, int, str]] = []
+        self._deferrals = Deferrals(cascades, quality, classes or {}, self._fleet)
+        self._shadows = ShadowRuns(parameters.shadow_share)
         self._look_again_s = math.inf
-        self._sequence = 0
-        self._num_arrivals: Counter[str] = Counter()
-        self._outcomes: Counter[tuple[str, Outcome]] = Counter()
 
     # -- what drivers ask ------------------------------------------------------------------
 
@@ -83,38 +107,42 @@ class Balancer:
     @property
     def next_wakeup_s(self) -> float | None:
         """When ``tick`` must be called next, if no event comes before."""
-        return self._wakeups[0][0] if self._wakeups else None
+        return self._book.next_wakeup_s
+
+    @property
+    def ledger(self) -> Ledger:
+        """Arrivals and outcomes by cascade."""
+        return self._book.ledger
 
     def progress(self, query_id: str) -> Progress | None:
         """Return a query in progress, or None."""
-        return self._queries.get(query_id)
+        return self._book.get(query_id)
 
-    def pool(self, variant_id: str) -> Pool:
-        """Return queue, profile and workers of a variant."""
-        return self._fleet.pool(variant_id)
+    def pool(self, variant_id: str, stage: CascadeStage | None = None) -> Pool:
+        """Return queue, profile and workers of a variant in a stage; else in its first one."""
+        return self._fleet.pool(variant_id, stage)
 
     def pools(self) -> tuple[Pool, ...]:
         """Return all pools, by variant."""
         return self._fleet.pools()
 
-    def num_arrivals(self, cascade_id: str) -> int:
-        """Return how many queries arrived, rejected ones included."""
-        return self._num_arrivals[cascade_id]
+    def queues(self, now_s: float) -> dict[str, QueueLength]:
+        """Return what waits for each variant, whatever the stage."""
+        return queue_lengths(self._fleet.pools(), now_s)
 
-    def outcomes(self, cascade_id: str) -> dict[Outcome, int]:
-        """Return how many queries ended in each way."""
-        return {outcome: self._outcomes[cascade_id, outcome] for outcome in Outcome}
+    def route(self, cascade_id: str) -> str:
+        """Return the cascade that shall serve the next query of a class; a cascade's id pins it.
 
-    def num_in_progress(self, cascade_id: str) -> int:
-        """Return how many queries have no outcome yet."""
-        return self._num_arrivals[cascade_id] - sum(self.outcomes(cascade_id).values())
+        ``submit`` does it by itself; drivers that must know before ask here, once per query.
+        """
+        return self._classes.choose(cascade_id, self._fleet)
 
     def predicted_wait_s(self, query_id: str, now_s: float) -> float:
         """Return the expected wait of a waiting query; 0 when it does not wait."""
-        progress = self._queries.get(query_id)
+        progress = self._book.get(query_id)
         if progress is None or progress.batch is not None:
             return 0.0
-        pool = self._pool_of(progress)
+        pool = self._stages.pool_of(progress)
         ahead = max(0, pool.queue.num_ahead(progress.query.deadline_s) - 1)
         return predicted_wait_s(pool.load(ahead, now_s), pool.profile)
 
@@ -122,10 +150,14 @@ class Balancer:
 
     def submit(self, query: Query, now_s: float) -> list[Action]:
         """Take in a new query: queue it, or refuse it at once."""
-        assert query.query_id not in self._queries, query.query_id
-        self._num_arrivals[query.cascade_id] += 1
+        if query.cascade_id not in self._cascades:
+            query = replace(query, cascade_id=self.route(query.cascade_id))
         progress = Progress(query, Phase.LIGHT_QUEUE)
-        pool = self._pool_of(progress)
+        self._book.open(progress)
+        reason = self._bypass_reason(query, now_s)
+        if reason:
+            return self._bypass(progress, reason, now_s)
+        pool = self._stages.pool_of(progress)
         refusal = admit(
             pool.load(pool.queue.num_ahead(query.deadline_s), now_s),
             pool.profile,
@@ -133,7 +165,6 @@ class Balancer:
             queue_length=len(pool.queue),
             queue_length_max=self._parameters.queue_length_max,
         )
-        self._queries[query.query_id] = progress
         if refusal is not None:
             return [
                 self._finish(
@@ -144,13 +175,13 @@ class Balancer:
                     retry_after_s=refusal.retry_after_s,
                 )
             ]
-        pool.queue.push(query, now_s)
-        self._wake_at(query.deadline_s, query.query_id)
+        self._stages.enqueue_light(progress, now_s)
+        self._book.wake_at(query.deadline_s, query.query_id)
         return self._dispatch(pool, now_s)
 
     def cancel(self, query_id: str, now_s: float) -> list[Action]:
         """Forget a query whose client left: queued work vanishes, running work is aborted."""
-        progress = self._queries.get(query_id)
+        progress = self._book.get(query_id)
         if progress is None:
             return []
         return self._end(progress, Outcome.CANCELLED, "the client left")
@@ -175,9 +206,14 @@ class Balancer:
         batch = self._batches.get(batch_id)
         if batch is None:
             return []
-        self._observe(batch, execution_s)
-        pool = self._fleet.release(batch)
-        return self._dispatch(pool, now_s) if pool else []
+        is_stopped = not any(self._book.running(batch_id, query_id) for query_id in batch.query_ids)
+        if not self._shadows.is_shadow(batch_id):
+            self._fleet.observe(batch, execution_s, is_stopped=is_stopped)
+        self._shadows.ended(batch_id)
+        actions: list[Action] = []
+        for pool in self._fleet.release(batch):
+            actions += self._dispatch(pool, now_s)
+        return actions
 
     def light_ready(
         self, batch_id: int, query_id: str, percentile: float | None, now_s: float
@@ -190,47 +226,56 @@ class Balancer:
             percentile: Rank of its confidence, 0..1; None when it was not scored.
             now_s: The caller's clock.
         """
-        progress = self._running(batch_id, query_id)
+        progress = self._book.running(batch_id, query_id)
         if progress is None:
             return []
         query = progress.query
         progress.percentile = percentile
-        heavy = self._fleet.pool(self._cascades[query.cascade_id].heavy)
+        heavy = self._stages.pool(query, CascadeStage.HEAVY)
         slack_s = query.deadline_s - self._parameters.answer_margin_s - now_s
-        pacer = self._pacers[query.cascade_id]
-        wanted = self._deferral_target(query.cascade_id)
+        is_choice = query.preference is Preference.AUTO and percentile is not None
+        if is_choice:
+            self._deferrals.price(query.cascade_id).image(query.cascade_id, now_s)
+        elif query.preference is Preference.HEAVY:
+            self._deferrals.price(query.cascade_id).certain(now_s)
         decision = decide(
             LightImage(
                 preference=query.preference,
                 percentile=percentile,
-                deferral_fraction=pacer.threshold(wanted) * _bearable_share(heavy, slack_s),
+                deferral_fraction=self._deferrals.threshold(query.cascade_id, now_s),
                 slack_s=slack_s,
                 heavy_answer_s=_heavy_answer_s(heavy, progress.rank, now_s),
             )
         )
         is_deferred = decision.verdict is Verdict.DEFER
-        if query.preference is Preference.AUTO and percentile is not None:
-            pacer.record(wanted, is_deferred=is_deferred)
+        if is_choice:
+            self._deferrals.decided(query.cascade_id, now_s, is_deferred=is_deferred)
         if not is_deferred:
             is_accepted = decision.verdict is Verdict.ACCEPT
             outcome = Outcome.LIGHT if is_accepted else Outcome.LIGHT_FALLBACK
-            return [self._finish(progress, outcome, decision.reason)]
+            shadow = self._shadow(progress, heavy, now_s) if is_accepted else []
+            return [*shadow, self._finish(progress, outcome, decision.reason)]
         progress.reason = decision.reason
-        self._enqueue_heavy(progress, now_s)
+        self._stages.enqueue_heavy(progress, now_s)
         return [Defer(query_id, decision.reason), *self._dispatch(heavy, now_s)]
 
     def heavy_ready(self, batch_id: int, query_id: str, now_s: float) -> list[Action]:
         """Answer a deferred query with its heavy image."""
-        progress = self._running(batch_id, query_id)
+        progress = self._book.running(batch_id, query_id)
         if progress is None:
             return []
         return [self._finish(progress, Outcome.HEAVY, progress.reason)]
 
     def failed(self, batch_id: int, query_id: str, error: str, now_s: float) -> list[Action]:
-        """End a query that its variant could not draw: light image if there is one."""
-        progress = self._running(batch_id, query_id)
+        """End a query that its variant could not draw: light image if there is one.
+
+        One that bypassed the light variant draws a light image now.
+        """
+        progress = self._book.running(batch_id, query_id)
         if progress is None:
             return []
+        if progress.is_bypassed:
+            return self._draw_light(progress, now_s)
         return [self._give_up(progress, error)]
 
     def batch_ended(
@@ -255,10 +300,11 @@ class Balancer:
             return []
         actions: list[Action] = []
         for query_id in batch.query_ids:
-            progress = self._running(batch_id, query_id)
+            progress = self._book.running(batch_id, query_id)
             if progress is not None:
                 actions += self._retry(progress, now_s, is_a_try=not was_refused)
         del self._batches[batch_id]
+        self._shadows.ended(batch_id)
         if is_worker_lost:
             self._fleet.lost(batch.worker_id)
         self._fleet.release(batch)
@@ -271,72 +317,72 @@ class Balancer:
         if plan.plan_id <= self.plan_id:
             return []
         self._fleet.follow(plan)
+        self._deferrals.follow(plan, now_s)
         return self._dispatch_all(now_s)
 
     def tick(self, now_s: float) -> list[Action]:
         """Expire and fall back what is due; call at ``next_wakeup_s``."""
         actions: list[Action] = []
-        while self._wakeups and self._wakeups[0][0] <= now_s:
-            _, _, query_id = heapq.heappop(self._wakeups)
+        for query_id in self._book.due(now_s):
             if query_id == POOL_WAKEUP:
                 self._look_again_s = math.inf
                 actions += self._dispatch_all(now_s)
                 continue
-            progress = self._queries.get(query_id)
-            if progress is None or now_s < self._due_s(progress):
+            progress = self._book.get(query_id)
+            if progress is None or now_s < self._stages.due_s(progress):
                 continue  # ended, or a later wake-up of this query is set
             if progress.has_light_image:
                 reason = f"{progress.reason}, but the heavy variant did not make it"
                 actions += self._end(progress, Outcome.LIGHT_FALLBACK, reason)
+            elif now_s < progress.query.deadline_s:
+                actions += self._draw_light(progress, now_s)
             else:
                 actions += self._end(progress, Outcome.EXPIRED, "the deadline passed")
         return actions
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _pool_of(self, progress: Progress) -> Pool:
-        stage = CascadeStage.HEAVY if progress.has_light_image else CascadeStage.LIGHT
-        return self._fleet.pool(self._cascades[progress.query.cascade_id].variant_at(stage))
-
-    def _deferral_target(self, cascade_id: str) -> float:
-        plan = self._fleet.plan
-        cascade = plan.cascades.get(cascade_id) if plan else None
-        return cascade.deferral_target if cascade else 0.0
-
-    def _running(self, batch_id: int, query_id: str) -> Progress | None:
-        """Return the query if this very batch still works for it."""
-        progress = self._queries.get(query_id)
-        if progress is None or progress.batch is None or progress.batch.batch_id != batch_id:
-            return None
-        return progress
-
-    def _due_s(self, progress: Progress) -> float:
-        """Return when a query must be answered with what there is."""
-        if not progress.has_light_image:
-            return progress.query.deadline_s
-        return progress.query.deadline_s - self._parameters.answer_margin_s
-
-    def _wake_at(self, when_s: float, query_id: str) -> None:
-        self._sequence += 1
-        heapq.heappush(self._wakeups, (when_s, self._sequence, query_id))
-
-    def _enqueue_heavy(self, progress: Progress, now_s: float) -> None:
-        progress.phase = Phase.HEAVY_QUEUE
-        progress.batch = None
-        self._pool_of(progress).queue.push(progress.query, now_s, progress.rank)
-        self._wake_at(self._due_s(progress), progress.query.query_id)
-
     def _retry(self, progress: Progress, now_s: float, *, is_a_try: bool) -> list[Action]:
         progress.num_retries += is_a_try
         if progress.num_retries > self._parameters.num_retries_max:
             return [self._give_up(progress, "its workers were lost")]
         if progress.has_light_image:
-            self._enqueue_heavy(progress, now_s)
-            return []
-        progress.phase = Phase.LIGHT_QUEUE
-        progress.batch = None
-        self._pool_of(progress).queue.push(progress.query, now_s)
+            self._stages.enqueue_heavy(progress, now_s)
+        elif progress.is_bypassed and self._bypass_reason(progress.query, now_s):
+            self._stages.enqueue_bypassed(progress, now_s)
+        else:
+            self._stages.enqueue_light(progress, now_s)
         return []
+
+    def _bypass_reason(self, query: Query, now_s: float) -> str:
+        """Return why a query skips the light variant now; empty when it does not."""
+        fraction = self._deferrals.bypass_fraction(query.cascade_id, now_s)
+        if fraction <= 0.0:
+            return ""
+        heavy = self._stages.pool(query, CascadeStage.HEAVY)
+        if len(heavy.queue) >= self._parameters.queue_length_max:
+            return ""
+        slack_s = query.deadline_s - self._parameters.answer_margin_s - now_s
+        # Those that cannot wait are served before those that gain most.
+        urgent_s = self._parameters.answer_margin_s + 2.0 * heavy.full_batch_s
+        num_urgent = heavy.queue.num_due_before(now_s + urgent_s)
+        answer_s = _heavy_answer_s(heavy, UNSCORED_RANK, now_s, num_urgent)
+        return bypass_reason(query, fraction, answer_s, slack_s)
+
+    def _bypass(self, progress: Progress, reason: str, now_s: float) -> list[Action]:
+        """Send a new query straight to the heavy variant."""
+        query_id = progress.query.query_id
+        progress.reason = reason
+        self._deferrals.price(progress.query.cascade_id).certain(now_s)
+        self._book.wake_at(progress.query.deadline_s, query_id)
+        self._stages.enqueue_bypassed(progress, now_s)
+        return [Bypass(query_id, reason), *self._dispatch(self._stages.pool_of(progress), now_s)]
+
+    def _draw_light(self, progress: Progress, now_s: float) -> list[Action]:
+        """Let the light variant draw a query that bypassed it."""
+        self._stages.leave(progress)
+        self._stages.enqueue_light(progress, now_s)
+        return self._dispatch(self._stages.pool_of(progress), now_s)
 
     def _give_up(self, progress: Progress, error: str) -> Finish:
         if progress.has_light_image:
@@ -361,11 +407,9 @@ class Balancer:
         predicted_wait_s: float = 0.0,
         retry_after_s: float = 0.0,
     ) -> Finish:
-        query = progress.query
-        self._pool_of(progress).queue.remove(query.query_id)
-        del self._queries[query.query_id]
-        self._outcomes[query.cascade_id, outcome] += 1
-        return Finish(query.query_id, outcome, reason, predicted_wait_s, retry_after_s)
+        self._stages.leave(progress)
+        self._book.close(progress, outcome)
+        return Finish(progress.query.query_id, outcome, reason, predicted_wait_s, retry_after_s)
 
     def _dispatch_all(self, now_s: float) -> list[Action]:
         actions: list[Action] = []
@@ -378,97 +422,72 @@ class Balancer:
         actions: list[Action] = []
         while pool.idle and len(pool.queue):
             actions += self._drop_hopeless(pool, now_s)
-            if not len(pool.queue):
+            if not (pool.idle and len(pool.queue)):
                 break
-            queries = self._choose(pool, now_s)
-            if not queries:
+            job = next_job(pool, self._parameters.answer_margin_s, now_s)
+            if isinstance(job, float):
+                self._look_again_at(job)
                 break
-            actions.append(self._launch(pool, queries, now_s))
-        return actions
+            actions.append(self._launch(job, now_s))
+        return actions + self._shadows.drop(pool)
 
-    def _choose(self, pool: Pool, now_s: float) -> tuple[Query, ...]:
-        """Return the next batch of a pool; none yet if it is worth waiting for company."""
-        if not self._queries[next(iter(pool.queue)).query_id].has_light_image:
-            return next_batch(pool.queue, pool.profile, pool.batch_size_max, now_s)
-        choice = heavy_batch(
-            HeavyPool(
-                queue=pool.queue,
-                profile=pool.profile,
-                batch_size_max=pool.batch_size_max,
-                num_workers=len(pool.members),
-                num_idle=len(pool.idle),
-            ),
-            self._parameters.answer_margin_s,
-            now_s,
-        )
-        if choice.look_again_s < self._look_again_s:
-            self._look_again_s = choice.look_again_s
-            self._wake_at(choice.look_again_s, POOL_WAKEUP)
-        return choice.queries
+    def _shadow(self, progress: Progress, heavy: Pool, now_s: float) -> list[Action]:
+        """Let an idle heavy worker draw an accepted query too, if it is picked."""
+        is_choice = progress.query.preference is Preference.AUTO and progress.percentile is not None
+        if not is_choice or not self._shadows.picks(heavy):
+            return []
+        query_id = progress.query.query_id
+        batch = self._shadows.batch(self._book.next_number(), heavy, query_id, now_s)
+        self._fleet.start(batch)
+        self._batches[batch.batch_id] = batch
+        return [Shadow(batch)]
+
+    def _look_again_at(self, when_s: float) -> None:
+        if when_s < self._look_again_s:
+            self._look_again_s = when_s
+            self._book.wake_at(when_s, POOL_WAKEUP)
 
     def _drop_hopeless(self, pool: Pool, now_s: float) -> list[Action]:
-        """End queries that cannot make it, while others can use the workers instead.
-
-        Where workers would idle they run all the same: the profile may be wrong.
-        """
+        """End queries that cannot make it; those that bypassed the light variant may yet."""
         actions: list[Action] = []
-        alone_s = pool.profile.execution_s(1)
-        late = list(takewhile(lambda query: query.deadline_s < now_s + alone_s, pool.queue))
-        for query in late[: max(0, len(pool.queue) - len(pool.idle))]:
-            progress = self._queries[query.query_id]
+        for query in hopeless(pool, now_s):
+            progress = self._book.get(query.query_id)
+            if progress is None or progress.batch is not None:
+                continue  # a light image drawn for another made room for it meanwhile
+            if progress.is_bypassed:
+                actions += self._draw_light(progress, now_s)
+                continue
             reason = f"no {pool.variant_id} image could be ready before the deadline"
             has_image = progress.has_light_image
             outcome = Outcome.LIGHT_FALLBACK if has_image else Outcome.EXPIRED
             actions.append(self._finish(progress, outcome, reason))
         return actions
 
-    def _observe(self, batch: Batch, execution_s: float) -> None:
-        """Learn from an executed batch; one that was stopped tells only how long it took at least.
-
-        A batch is stopped when nobody waits for it any more, mostly because it was too slow.
-        """
-        pool = self._fleet.pool(batch.variant_id)
-        size = len(batch.query_ids)
-        is_stopped = not any(self._running(batch.batch_id, q) for q in batch.query_ids)
-        if not is_stopped or execution_s > pool.profile.execution_s(size):
-            pool.estimator.observe(size, execution_s)
-
-    def _launch(self, pool: Pool, queries: tuple[Query, ...], now_s: float) -> Launch:
-        self._sequence += 1
+    def _launch(self, job: Job, now_s: float) -> Launch:
         batch = Batch(
-            batch_id=self._sequence,
-            worker_id=next(iter(pool.idle)),
-            variant_id=pool.variant_id,
-            query_ids=tuple(query.query_id for query in queries),
+            batch_id=self._book.next_number(),
+            worker_id=job.worker.worker_id,
+            variant_id=job.pool.variant_id,
+            stage=job.pool.stage,
+            query_ids=tuple(query.query_id for query in job.queries),
             started_s=now_s,
         )
-        for query in queries:
-            progress = self._queries[query.query_id]
-            pool.queue.remove(query.query_id)
-            is_heavy = progress.has_light_image
+        is_heavy = batch.stage is CascadeStage.HEAVY
+        for query_id in batch.query_ids:
+            progress = self._book.get(query_id)
+            assert progress is not None, query_id
+            job.pool.queue.remove(query_id)
             progress.phase = Phase.HEAVY_EXECUTION if is_heavy else Phase.LIGHT_EXECUTION
-            progress.batch = batch
+            progress.batch, progress.light_by_s = batch, math.inf
         self._fleet.start(batch)
         self._batches[batch.batch_id] = batch
         return Launch(batch)
 
 
-def _bearable_share(heavy: Pool, slack_s: float) -> float:
-    """Return which share of the wanted deferrals the heavy workers can bear now.
-
-    Without heavy workers that is decided by the expected answer, which never comes.
-    """
-    if not heavy.members:
-        return 1.0
-    # Never less than the time between two free workers, else a full batch would leave no room.
-    spare_s = max(slack_s - heavy.full_batch_s, heavy.full_batch_s / len(heavy.members))
-    return bearable_share(heavy.drain_s, spare_s)
-
-
-def _heavy_answer_s(heavy: Pool, rank: float, now_s: float) -> float:
+def _heavy_answer_s(heavy: Pool, rank: float, now_s: float, num_urgent: int = 0) -> float:
     """Return the expected seconds until a query deferred now has its heavy image.
 
     Only worse images are ahead of it: the heavy variant serves the worst first.
     """
-    load = heavy.load(heavy.queue.num_ranked_to(rank), now_s)
+    load = heavy.load(heavy.queue.num_ranked_to(rank) + num_urgent, now_s)
     return predicted_wait_s(load, heavy.profile) + heavy.profile.execution_s(1)

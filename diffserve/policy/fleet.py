@@ -5,30 +5,37 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from diffserve.core import Batch, Plan
+from diffserve.core import Batch, Cascade, CascadePlan, CascadeStage, Plan
 from diffserve.policy.pool import Pool, Worker
+from diffserve.policy.sharing import Role, overflow, planned_rates, time_shares
+from diffserve.profiles.devices import DeviceProfiles
 from diffserve.profiles.latency import LatencyProfile
 from diffserve.profiles.online import LatencyEstimator
+
+Serving = dict[str, tuple[str, ...]]
+"""``worker_id`` -> variants that it serves now, its placement first."""
 
 
 class Fleet:
     """Follows the plan's placement and the reachability of workers."""
 
     def __init__(
-        self, profiles: Mapping[str, LatencyProfile], essential: Iterable[str] = ()
+        self,
+        profiles: Mapping[str, LatencyProfile],
+        cascades: Iterable[Cascade],
+        devices: Mapping[str, Mapping[str, LatencyProfile]] | None = None,
     ) -> None:
-        """Make an empty pool for every variant.
+        """Make an empty pool for every variant in every stage that it has in some cascade.
 
         Args:
             profiles: Starting latency profile by ``variant_id``.
-            essential: Variants that every query needs: the light ones.
+            cascades: What is served.
+            devices: Profiles by ``variant_id``, then device type, where these are known.
         """
-        self._essential = tuple(sorted(set(essential)))
-        self._pools = {
-            variant_id: Pool(variant_id, LatencyEstimator(profile), profile.batch_size_max)
-            for variant_id, profile in sorted(profiles.items())
-        }
+        self._cascades = tuple(cascades)
+        self._pools = _make_pools(profiles, self._cascades, devices or {})
         self._workers: dict[str, Worker] = {}
+        self._shared: dict[str, Worker] = {}
         self._unreachable: dict[str, None] = {}
         self._plan: Plan | None = None
 
@@ -37,9 +44,15 @@ class Fleet:
         """Plan in force, if any."""
         return self._plan
 
-    def pool(self, variant_id: str) -> Pool:
-        """Return the pool of a variant."""
-        return self._pools[variant_id]
+    def planned(self, cascade_id: str) -> CascadePlan | None:
+        """Return what the plan in force says of a cascade, if anything."""
+        return self._plan.cascades.get(cascade_id) if self._plan else None
+
+    def pool(self, variant_id: str, stage: CascadeStage | None = None) -> Pool:
+        """Return the pool of a variant in a stage; without one, in the first that it has."""
+        if stage is not None:
+            return self._pools[variant_id, stage]
+        return next(pool for pool in self._pools.values() if pool.variant_id == variant_id)
 
     def pools(self) -> tuple[Pool, ...]:
         """Return all pools, by variant."""
@@ -48,9 +61,10 @@ class Fleet:
     def follow(self, plan: Plan) -> None:
         """Take over a newer plan's placement and batch sizes."""
         self._plan = plan
-        for variant_id, batch_size_max in plan.batch_size_max.items():
-            if variant_id in self._pools:
-                self._pools[variant_id].batch_size_max = max(1, batch_size_max)
+        for pool in self._pools.values():
+            cap = plan.batch_size_max.get(pool.variant_id)
+            if cap is not None:
+                pool.batch_size_max = max(1, cap)
         self._place()
 
     def found(self, worker_id: str) -> None:
@@ -64,59 +78,165 @@ class Fleet:
         self._place()
 
     def start(self, batch: Batch) -> None:
-        """Mark the batch's worker, an idle member of its pool, busy."""
-        self._pools[batch.variant_id].start(self._workers[batch.worker_id], batch)
+        """Mark the batch's worker, an idle member of its pool, busy in all its pools."""
+        worker, pool = self._workers[batch.worker_id], self._pools[batch.variant_id, batch.stage]
+        pool.start(worker, batch)
+        for other in worker.pools:
+            if other is not pool:
+                other.occupy(worker)
 
-    def release(self, batch: Batch) -> Pool | None:
-        """Mark the batch's device free; return the pool that gained an idle worker, if one did."""
+    def release(self, batch: Batch) -> tuple[Pool, ...]:
+        """Mark the batch's device free; return the pools that gained an idle worker."""
         worker = self._workers[batch.worker_id]
         if worker.running is None or worker.running.batch_id != batch.batch_id:
-            return None
-        if not worker.variant_id:
-            worker.running = None
-            return None
-        pool = self._pools[worker.variant_id]
-        pool.release(worker)
-        return pool
+            return ()
+        for pool in worker.pools:
+            pool.vacate(worker)
+        worker.running = None
+        return worker.pools
+
+    def observe(self, batch: Batch, execution_s: float, *, is_stopped: bool) -> None:
+        """Learn from an executed batch; a stopped one tells only how long it took at least.
+
+        A batch is stopped when nobody waits for it any more, mostly because it was too slow.
+        """
+        pool, size = self._pools[batch.variant_id, batch.stage], len(batch.query_ids)
+        execution_s /= pool.slowness(self._workers[batch.worker_id], size)
+        if not is_stopped or execution_s > pool.profile.execution_s(size):
+            pool.estimator.observe(size, execution_s)
+
+    # -- placement -------------------------------------------------------------------------
 
     def _place(self) -> None:
-        serving = self._stand_in(self._ready())
+        serving = self._finish_queues(self._stand_in(self._ready()))
         for worker_id in sorted({*self._workers, *serving}):
             worker = self._workers.setdefault(worker_id, Worker(worker_id))
-            variant_id = serving.get(worker_id, "")
-            if variant_id == worker.variant_id:
+            variants = serving.get(worker_id, ())
+            kind = self._kind(worker)
+            if variants != worker.serves or kind != worker.device_type:
+                self._assign(worker, variants, kind)
+        self._share_time()
+
+    def _assign(self, worker: Worker, variants: tuple[str, ...], kind: str) -> None:
+        for pool in worker.pools:
+            pool.leave(worker)
+        worker.serves, worker.device_type = variants, kind
+        worker.pools = tuple(
+            self._pools[variant_id, stage]
+            for variant_id in variants
+            for stage in CascadeStage
+            if (variant_id, stage) in self._pools
+        )
+        for pool in worker.pools:
+            pool.join(worker)
+        self._shared.pop(worker.worker_id, None)
+        if worker.is_shared:
+            self._shared[worker.worker_id] = worker
+
+    def _kind(self, worker: Worker) -> str:
+        """Return a worker's type as told by the plan, or as known while it is in none."""
+        info = self._plan.workers.get(worker.worker_id) if self._plan else None
+        return info.kind if info else worker.device_type
+
+    def _ready(self) -> Serving:
+        """Return what each worker can run now of what it is meant to."""
+        plan, serving = self._plan, {}
+        for worker_id in sorted(plan.placement) if plan else ():
+            assert plan is not None
+            info = plan.workers[worker_id]
+            if info.is_draining or worker_id in self._unreachable:
                 continue
-            if worker.variant_id:
-                self._pools[worker.variant_id].leave(worker)
-            worker.variant_id = variant_id
-            if variant_id:
-                self._pools[variant_id].join(worker)
+            placed, *others = plan.variants_of(worker_id)
+            if self._is_known(placed) and placed in info.resident:
+                held = (v for v in others if self._is_known(v) and v in info.resident)
+                serving[worker_id] = (placed, *held)
+        return serving
 
-    def _ready(self) -> dict[str, str]:
-        """Return worker -> placed variant, for those that can run it now."""
-        if self._plan is None:
-            return {}
-        return {
-            worker_id: variant_id
-            for worker_id, variant_id in sorted(self._plan.placement.items())
-            if variant_id in self._pools
-            and variant_id in self._plan.workers[worker_id].resident
-            and not self._plan.workers[worker_id].is_draining
-            and worker_id not in self._unreachable
-        }
+    def _is_known(self, variant_id: str) -> bool:
+        return any((variant_id, stage) in self._pools for stage in CascadeStage)
 
-    def _stand_in(self, serving: dict[str, str]) -> dict[str, str]:
+    def _stand_in(self, serving: Serving) -> Serving:
         """Give an essential variant without a worker one that holds it, from the largest pool.
 
         Between the loss of the last light worker and the next plan every query would wait, while
         heavy workers that could draw light images run on.
         """
-        for needed in self._essential:
-            if self._plan is None or needed in serving.values():
+        essential = self._essential()
+        for needed in essential:
+            if self._plan is None or any(needed in variants for variants in serving.values()):
                 continue
-            size = Counter(serving.values())
+            size = Counter(variants[0] for variants in serving.values())
             holders = [w for w in serving if needed in self._plan.workers[w].resident]
-            spare = [w for w in holders if serving[w] not in self._essential]
+            spare = [w for w in holders if not any(v in essential for v in serving[w])]
             if spare:
-                serving[max(spare, key=lambda w: (size[serving[w]], w))] = needed
+                chosen = max(spare, key=lambda w: (size[serving[w][0]], w))
+                serving[chosen] = (needed,)
         return serving
+
+    def _essential(self) -> list[str]:
+        """Return the variants that queries need first: light ones of cascades that get some."""
+        planned = self._plan.cascades if self._plan else {}
+        return sorted(
+            {
+                cascade.light
+                for cascade in self._cascades
+                if cascade.cascade_id not in planned or planned[cascade.cascade_id].class_share > 0
+            }
+        )
+
+    def _finish_queues(self, serving: Serving) -> Serving:
+        """Let workers that a plan moves away from a variant finish its queue, by time sharing.
+
+        Only where nobody else serves it: queries that a class sent to a cascade before a plan
+        dropped that cascade would otherwise wait for their deadline.
+        """
+        for (variant_id, stage), pool in self._pools.items():
+            is_left = stage is CascadeStage.LIGHT and len(pool.queue) > 0
+            if not is_left or any(variant_id in variants for variants in serving.values()):
+                continue
+            for worker_id in serving:
+                served = self._workers[worker_id].serves if worker_id in self._workers else ()
+                info = self._plan.workers[worker_id] if self._plan else None
+                if variant_id in served and info is not None and variant_id in info.resident:
+                    serving[worker_id] += (variant_id,)
+        return serving
+
+    def _share_time(self) -> None:
+        """Tell the pools how much of each time-shared worker they may count on."""
+        if not self._shared:
+            return
+        rates = planned_rates(self._plan, self._cascades)
+        loads: dict[Role, float] = {}
+        for role, pool in self._pools.items():
+            speeds = {True: 0.0, False: 0.0}
+            for worker in pool.members.values():
+                speeds[worker.is_shared] += 1.0 / pool.slowness(worker)
+            work = rates.get(role, 0.0) / pool.full_batch_qps
+            loads[role] = overflow(work, speeds[False], speeds[True])
+        for worker in self._shared.values():
+            shares = time_shares({pool.role: loads[pool.role] for pool in worker.pools})
+            for pool in worker.pools:
+                pool.count_share(worker, shares[pool.role])
+
+
+def _make_pools(
+    profiles: Mapping[str, LatencyProfile],
+    cascades: Iterable[Cascade],
+    devices: Mapping[str, Mapping[str, LatencyProfile]],
+) -> dict[Role, Pool]:
+    """Return the pools by variant, light before heavy; the stages of a variant learn together."""
+    roles = {(c.variant_at(stage), stage) for c in cascades for stage in CascadeStage}
+    pools: dict[Role, Pool] = {}
+    for variant_id, profile in sorted(profiles.items()):
+        estimator = LatencyEstimator(profile)
+        known = devices.get(variant_id)
+        for stage in CascadeStage:
+            if (variant_id, stage) in roles:
+                pools[variant_id, stage] = Pool(
+                    variant_id,
+                    estimator,
+                    profile.batch_size_max,
+                    stage,
+                    DeviceProfiles(profile, known) if known else None,
+                )
+    return pools

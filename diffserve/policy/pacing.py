@@ -1,4 +1,4 @@
-"""How much is deferred between plans: less while the heavy stage is behind, else evenly."""
+"""How evenly queries are deferred: the share over a handful of them is the wanted one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ DEBT_MAX = 4.0
 """Queries of debt that are remembered, at most."""
 SHIFT_MAX = 0.3
 """Largest shift: an image that is clearly good is kept, whatever the debt."""
-FREE_SHARE = 0.4
-"""Share of the bearable wait up to which a deferral costs nothing."""
 
 
 @dataclass(slots=True)
@@ -37,24 +35,6 @@ class Pacer:
         return min(1.0, max(0.0, fraction + shift))
 
     def record(self, fraction: float, *, is_deferred: bool) -> None:
-        """Take in one decision while ``fraction`` was wanted.
-
-        What the price prevented counts as debt too: after a burst a little more is deferred.
-        """
+        """Take in one decision while ``fraction`` was wanted."""
         debt = self.debt + fraction - is_deferred
         self.debt = min(DEBT_MAX, max(-DEBT_MAX, debt))
-
-
-def bearable_share(drain_s: float, spare_s: float) -> float:
-    """Return which share of the wanted deferrals the heavy stage can bear, 0..1. Pure.
-
-    The price of the heavy stage rises with the time that its queue takes to drain, and with it the
-    loss by a light image that justifies a deferral. In a lasting overload the share settles where
-    deferrals and capacity balance, and few deferred queries end with their light image after all.
-
-    Args:
-        drain_s: Time in which all heavy workers together empty the queue.
-        spare_s: Longest wait after which a full heavy batch is still in time; above 0.
-    """
-    free_s = FREE_SHARE * spare_s
-    return min(1.0, max(0.0, (spare_s - drain_s) / (spare_s - free_s)))

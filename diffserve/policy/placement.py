@@ -75,6 +75,54 @@ def _by_readiness(
     )
 
 
+def place_hosts(
+    workers: Sequence[WorkerInfo],
+    current: Mapping[str, Sequence[str]],
+    targets: Mapping[tuple[str, ...], int],
+    bases: Mapping[str, str],
+) -> dict[str, tuple[str, ...]]:
+    """Assign hosts, sets of variants that a worker serves, with few loads. Pure, deterministic.
+
+    Cheapest changes first: workers that serve just this already, then those that hold all its
+    weights, then those that lack the fewest; among equals those whose own host is not wanted, and
+    then by worker id. Where every host has one variant and at most two are in play, the number of
+    switches and of loads is minimal.
+
+    Args:
+        workers: Of one device type; draining ones get nothing.
+        current: ``worker_id`` -> variants that it serves now, the main one first.
+        targets: Variants of a host, the main one first -> workers wanted; in all at most as many
+            as there are workers.
+        bases: ``variant_id`` -> its weights; one that is absent has weights of its own.
+
+    Returns:
+        ``worker_id`` -> variants. Workers beyond the targets are left out.
+    """
+    fleet = sorted((w for w in workers if not w.is_draining), key=lambda w: w.worker_id)
+    hosts = sorted(targets, key=lambda host: (-len(host), host))
+    missing = {host: targets[host] for host in hosts}
+    alike: dict[tuple[frozenset[str], frozenset[str]], list[str]] = {}
+    for worker in fleet:
+        hosted = frozenset(current.get(worker.worker_id, ()))
+        held = frozenset(bases.get(v, v) for v in (*worker.resident, *hosted))
+        alike.setdefault((hosted, held), []).append(worker.worker_id)
+    offers = []
+    for group, ((hosted, held), members) in enumerate(alike.items()):
+        costs = [len({bases.get(v, v) for v in host} - held) for host in hosts]
+        for h, host in enumerate(hosts):
+            # A worker that is free to become nothing else is the better choice here.
+            num_elsewhere = sum(1 for o, cost in enumerate(costs) if o != h and cost == 0)
+            cost = -1 if hosted == set(host) else costs[h]
+            offers.append((cost, num_elsewhere, group, h, members))
+    placed: dict[str, tuple[str, ...]] = {}
+    for _, _, _, h, members in sorted(offers, key=lambda offer: offer[:4]):
+        free = [worker_id for worker_id in members if worker_id not in placed]
+        for worker_id in free[: missing[hosts[h]]]:
+            placed[worker_id] = hosts[h]
+            missing[hosts[h]] -= 1
+    return dict(sorted(placed.items()))
+
+
 def count_switches(current: Mapping[str, str], new: Mapping[str, str]) -> int:
     """Return how many workers of ``new`` hosted another variant, or none, before."""
     return sum(1 for worker_id, variant in new.items() if current.get(worker_id) != variant)

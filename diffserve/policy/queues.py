@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Iterator
 
 from diffserve.core import Query
@@ -55,6 +56,11 @@ class DeadlineQueue:
         """Yield waiting queries, lowest rank first, equal ones by deadline."""
         for *_, query_id in self._ranked:
             yield self._queries[query_id][0]
+
+    @property
+    def latest_deadline_s(self) -> float:
+        """Deadline of the last waiting query; negative infinity when empty."""
+        return self._order[-1][0] if self._order else -math.inf
 
     def due_between(self, start_s: float, end_s: float) -> list[Query]:
         """Return the queries with deadlines from ``start_s`` on, before ``end_s``."""

@@ -21,7 +21,8 @@ def _check_axis(name: str, values: Sequence[float], *, strict: bool) -> None:
             raise ProfileError(f"{name}: values must not decrease")
 
 
-def _interpolate(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
+def interpolate(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
+    """Return y at x, linear between points, constant beyond the ends; ``xs`` must not fall."""
     if x <= xs[0]:
         return ys[0]
     if x >= xs[-1]:
@@ -51,7 +52,7 @@ class DeferralProfile:
 
     def fraction_at(self, threshold: float) -> float:
         """Return f(t), linear between points."""
-        return _interpolate(self.thresholds, self.fractions, threshold)
+        return interpolate(self.thresholds, self.fractions, threshold)
 
     def threshold_for(self, fraction: float) -> float:
         """Return the largest listed threshold that defers at most ``fraction``."""
@@ -87,7 +88,7 @@ class QualityCurve:
 
     def quality_at(self, fraction: float) -> float:
         """Return the expected quality when ``fraction`` of the queries is deferred."""
-        return _interpolate(self.fractions, self.qualities, fraction)
+        return interpolate(self.fractions, self.qualities, fraction)
 
     @property
     def best_fraction(self) -> float:

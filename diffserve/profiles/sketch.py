@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 
 from diffserve.profiles.curves import DeferralProfile
 
+NUM_PROFILE_SCORES = 512
+"""Scores drawn from a deferral profile: enough for its shape, few enough to be outvoted soon."""
+
 
 class QuantileSketch:
     """Exact quantiles over a sliding window of the newest scores.
@@ -56,6 +59,13 @@ class QuantileSketch:
             return 1.0
         return self._sorted[min(math.ceil(fraction * len(self._sorted)), len(self._sorted) - 1)]
 
+    def forget(self, num_kept: int) -> None:
+        """Forget all but the newest scores: the older ones say nothing of those to come."""
+        kept = list(self._recent)[-num_kept:]
+        self._recent.clear()
+        self._recent.extend(kept)
+        self._sorted = sorted(kept)
+
     def scores(self) -> tuple[float, ...]:
         """Return the window, oldest first."""
         return tuple(self._recent)
@@ -67,13 +77,29 @@ def representative_scores(profile: DeferralProfile, count: int) -> tuple[float, 
     They come in an order of which every stretch is spread over the whole range: as real scores
     push the oldest out of the window, what is left of the profile keeps its shape.
     """
-    points = [(0.0, 0.0), *zip(profile.fractions, profile.thresholds, strict=True), (1.0, 1.0)]
+    points = _points(profile)
     stride = round(count * (math.sqrt(5.0) - 1.0) / 2.0)
     while math.gcd(stride, count) != 1:
         stride += 1
     return tuple(
         _score_at((index * stride % count + 0.5) / count, points) for index in range(count)
     )
+
+
+def score_of_rank(profile: DeferralProfile, rank: float) -> float:
+    """Return the score below which a share ``rank`` in [0, 1] of all lies, by the profile."""
+    return _score_at(rank, _points(profile))
+
+
+def profile_sketch(profile: DeferralProfile, capacity: int) -> QuantileSketch:
+    """Return a sketch that knows nothing but a deferral profile."""
+    count = min(capacity, NUM_PROFILE_SCORES)
+    return QuantileSketch(capacity, representative_scores(profile, count))
+
+
+def _points(profile: DeferralProfile) -> list[tuple[float, float]]:
+    """Return (fraction, threshold) pairs from (0, 0) to (1, 1)."""
+    return [(0.0, 0.0), *zip(profile.fractions, profile.thresholds, strict=True), (1.0, 1.0)]
 
 
 def _score_at(fraction: float, points: Sequence[tuple[float, float]]) -> float:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from diffserve.catalog import Catalog
-from diffserve.core import Batch, Plan, Query
-from diffserve.policy.actions import Abort, Action, Finish, Launch
+from diffserve.core import Batch, CascadeStage, Plan, Query
+from diffserve.policy.actions import Abort, Action, Bypass, Finish, Launch, Shadow
 from diffserve.policy.placement import count_switches
 from diffserve.sim.checkers import Checkers
 from diffserve.sim.decision_log import DecisionLog
 from diffserve.sim.engine import Engine, Priority
 from diffserve.sim.faults import Faults
 from diffserve.sim.hardware import Device, HardwareParameters, ServiceTimes
-from diffserve.sim.images import Confidences
+from diffserve.sim.images import Confidences, Difficulties
 from diffserve.sim.membership import Membership
+from diffserve.sim.quality import WINDOW_S
 from diffserve.sim.report import Recorder
 from diffserve.sim.system import System
 from diffserve.sim.workload import Arrival
-
-PLAN_DELAY_S = 0.05
-"""From a controller's look at telemetry to the plan at the router: solve and network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +28,18 @@ class Environment:
     """Everything around the system under simulation.
 
     Attributes:
-        catalog: Its default cascade is served.
+        catalog: Its default cascade, or request class, is served.
         slo_s: Allowed duration.
         hardware: How the machines behave.
         service_times: Draws execution times.
-        confidences: Draws the ranks of light images.
+        confidences: Draws the ranks of light images, and scores them for each cascade that has no
+            other source.
         faults: What breaks.
         devices: The machines.
         log: Where decisions are written, if anywhere.
+        window_s: Length of the report's windows.
+        scorers: Scores light images of the other cascades of a class, by ``cascade_id``.
+        difficulties: Ranks prompts, where anybody asks for that.
     """
 
     catalog: Catalog
@@ -48,6 +50,9 @@ class Environment:
     faults: Faults
     devices: tuple[Device, ...]
     log: DecisionLog | None = None
+    window_s: float = WINDOW_S
+    scorers: Mapping[str, Confidences] = field(default_factory=dict)
+    difficulties: Difficulties | None = None
 
 
 class Cluster:
@@ -59,14 +64,14 @@ class Cluster:
 
     def __init__(self, environment: Environment, system: System) -> None:
         self.engine = Engine()
-        self.recorder = Recorder()
+        self.recorder = Recorder(environment.window_s)
         self.checkers = Checkers()
         self._environment = environment
         self._system = system
         self._log = environment.log
-        self._cascade = environment.catalog.cascades[environment.catalog.default_cascade]
         self._devices = {device.worker_id: device for device in environment.devices}
         self._live: dict[str, tuple[Query, float]] = {}
+        self._bypassed: set[str] = set()
         self._arrivals: Iterator[Arrival] = iter(())
         self._has_arrivals = True
         self._placement: dict[str, str] = {}
@@ -112,17 +117,35 @@ class Cluster:
         now_s = self.engine.now_s
         query = Query(
             query_id=f"q{self.recorder.num_queries}",
-            cascade_id=self._cascade.cascade_id,
+            cascade_id=self._environment.catalog.default_cascade,
             arrival_s=now_s,
             deadline_s=now_s + self._environment.slo_s,
+            difficulty=self._difficulty(),
         )
+        query = self._routed(query)
         self._live[query.query_id] = (query, self._environment.confidences.draw(arrival.prompt_id))
         self.recorder.arrived(now_s)
         self.checkers.submitted(query.query_id, query.deadline_s)
         if self._log:
-            self._log.arrival(query, now_s)
+            self._log_arrival(query, now_s)
         self.perform(self._system.router.submit(query, now_s))
         self._next_arrival()
+
+    def _difficulty(self) -> float | None:
+        source = self._environment.difficulties
+        return source.draw() if source else None
+
+    def _routed(self, query: Query) -> Query:
+        """Ask the router for the cascade of a query that names a class."""
+        if query.cascade_id in self._environment.catalog.cascades:
+            return query
+        return replace(query, cascade_id=self._system.router.route(query.cascade_id))
+
+    def _log_arrival(self, query: Query, now_s: float) -> None:
+        assert self._log is not None
+        self._log.arrival(query, now_s)
+        if query.cascade_id != self._environment.catalog.default_cascade:
+            self._log.route(query, now_s)
 
     # -- actions ---------------------------------------------------------------------------
 
@@ -134,17 +157,36 @@ class Cluster:
                 self._log.action(action, now_s)
             if isinstance(action, Launch):
                 self._launch(action.batch)
+            elif isinstance(action, Shadow):
+                self.recorder.num_shadows += 1
+                self._launch(action.batch)
             elif isinstance(action, Finish):
-                query, _ = self._live.pop(action.query_id)
-                self.checkers.finished(action.query_id, action.outcome, now_s)
-                self.recorder.finished(query.arrival_s, query.deadline_s, action.outcome, now_s)
+                self._finish(action, now_s)
+            elif isinstance(action, Bypass):
+                self._bypassed.add(action.query_id)
             elif isinstance(action, Abort):
                 self._abort(action)
+
+    def _finish(self, finish: Finish, now_s: float) -> None:
+        query, _ = self._live.pop(finish.query_id)
+        is_bypassed = finish.query_id in self._bypassed
+        self._bypassed.discard(finish.query_id)
+        self.checkers.finished(finish.query_id, finish.outcome, now_s)
+        self.recorder.finished(
+            query.arrival_s,
+            query.deadline_s,
+            finish.outcome,
+            now_s,
+            cascade_id=query.cascade_id,
+            is_bypassed=is_bypassed,
+        )
 
     def _launch(self, batch: Batch) -> None:
         """Send a batch to its worker; a dead one stays silent, one that loads refuses."""
         device, hardware = self._devices[batch.worker_id], self._environment.hardware
         self.checkers.launched(batch)
+        if batch.stage is CascadeStage.LIGHT and self._bypassed:
+            self._bypassed.difference_update(batch.query_ids)  # they draw a light image after all
         start_s = self.engine.now_s + hardware.network_s
         if not device.is_alive:
             return
@@ -154,7 +196,7 @@ class Cluster:
             return
         self.checkers.executed(batch, device.resident)
         execution_s = self._environment.service_times.execution_s(device, batch)
-        if self._system.scores_on_device and batch.variant_id == self._cascade.light:
+        if self._system.scores_on_device and batch.stage is CascadeStage.LIGHT:
             execution_s += hardware.scoring_s
         device.running, device.variant_id = batch, batch.variant_id
         device.free_at_s = start_s + execution_s
@@ -182,8 +224,8 @@ class Cluster:
         if len(device.aborted) < len(batch.query_ids):
             return
         steps = self._environment.catalog.variants[batch.variant_id].num_inference_steps
-        profile = self._environment.catalog.latency[batch.variant_id]
-        step_s = profile.execution_s(len(batch.query_ids)) * device.slowdown / steps
+        profiled_s = self._environment.service_times.profiled_s(device, batch)
+        step_s = profiled_s * device.slowdown / steps
         stopped_s = self.engine.now_s + hardware.network_s + step_s
         event = partial(self._released, device, device.incarnation, batch, batch.started_s)
         self.engine.at(stopped_s, Priority.WORKER, event)
@@ -200,9 +242,7 @@ class Cluster:
         self.checkers.released(device.worker_id)
         back_s = now_s + hardware.network_s
         self.engine.at(back_s, Priority.WORKER, partial(self._free, batch, now_s - start_s))
-        is_scored_later = (
-            batch.variant_id == self._cascade.light and not self._system.scores_on_device
-        )
+        is_scored_later = batch.stage is CascadeStage.LIGHT and not self._system.scores_on_device
         results_s = back_s + (hardware.scoring_s if is_scored_later else 0.0)
         event = partial(self._results, device, incarnation, batch)
         self.engine.at(results_s, Priority.WORKER, event)
@@ -218,13 +258,19 @@ class Cluster:
         for query_id in batch.query_ids:
             if query_id not in self._live:
                 continue
-            if batch.variant_id == self._cascade.light:
-                percentile = self._environment.confidences.percentile(self._live[query_id][1])
+            if batch.stage is CascadeStage.LIGHT:
+                percentile = self._percentile(query_id)
                 actions = router.light_ready(batch.batch_id, query_id, percentile, now_s)
             else:
                 actions = router.heavy_ready(batch.batch_id, query_id, now_s)
             self.perform(actions)
         self.perform(router.batch_ended(batch.batch_id, now_s))
+
+    def _percentile(self, query_id: str) -> float:
+        query, rank = self._live[query_id]
+        environment = self._environment
+        scorer = environment.scorers.get(query.cascade_id, environment.confidences)
+        return scorer.percentile(rank, self.engine.now_s)
 
     def worker_lost(self, device: Device) -> None:
         """The router notices that a worker is gone."""
@@ -264,7 +310,8 @@ class Cluster:
         if self._plan_id == 1:
             self._apply(plan)  # serving starts with a plan in force
             return
-        delay_s = PLAN_DELAY_S + self._environment.faults.plan_delay_s(now_s)
+        environment = self._environment
+        delay_s = environment.hardware.plan_delay_s + environment.faults.plan_delay_s(now_s)
         self.engine.at(now_s + delay_s, Priority.PLAN, partial(self._apply, plan))
 
     def _apply(self, plan: Plan) -> None:

@@ -21,6 +21,11 @@
     [[lost_telemetry]]     # reports do not reach the controller
     at_s = 150.0
     duration_s = 30.0
+
+    [[confidence_shift]]   # the discriminator gives logit / temperature + offset
+    at_s = 120.0
+    temperature = 2.0      # above 1: less sure of everything
+    offset = 1.0           # above 0: more confident of everything
 """
 
 from __future__ import annotations
@@ -79,6 +84,16 @@ class LostTelemetry(_Fault):
     """Reports do not reach the controller."""
 
 
+class ConfidenceShift(_Fault):
+    """Confidences drift: new prompts, weights or encodings score differently.
+
+    The order of the images stays, so ranks, once the sketch has adapted, mean the same.
+    """
+
+    temperature: float = Field(1.0, gt=0)
+    offset: float = 0.0
+
+
 class Faults(BaseModel):
     """Everything that breaks in one run; empty by default."""
 
@@ -88,6 +103,7 @@ class Faults(BaseModel):
     slow_down: tuple[SlowDown, ...] = ()
     late_plan: tuple[LatePlan, ...] = ()
     lost_telemetry: tuple[LostTelemetry, ...] = ()
+    confidence_shift: tuple[ConfidenceShift, ...] = ()
 
     def plan_delay_s(self, now_s: float) -> float:
         """Return by how much a plan made now is late."""

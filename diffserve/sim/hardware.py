@@ -21,6 +21,8 @@ class HardwareParameters:
         latency_cv: Coefficient of variation of execution times around the profile (lognormal).
         scoring_s: From a light batch leaving its device to its scores.
         network_s: One way between load balancer and worker.
+        plan_delay_s: From a controller's look at telemetry to the plan at the router: solve and
+            network.
         load_s: Loading a variant that is not resident.
         swap_s: Extra time of a device's first batch after a change between resident variants.
         num_resident_max: Variants that fit on a device; 0: all of them.
@@ -29,6 +31,7 @@ class HardwareParameters:
     latency_cv: float = 0.02
     scoring_s: float = 0.02
     network_s: float = 0.001
+    plan_delay_s: float = 0.05
     load_s: float = 5.0
     swap_s: float = 0.0
     num_resident_max: int = 0
@@ -41,6 +44,7 @@ class Device:
     Attributes:
         worker_id: Whose.
         resident: Variants in memory, most recently used last.
+        device_type: Of which kind; only catalogs that know several make a difference.
         is_alive: Whether its process runs.
         incarnation: Counts its processes: what an earlier one was doing is void.
         running: Batch on the device.
@@ -53,6 +57,7 @@ class Device:
 
     worker_id: str
     resident: tuple[str, ...]
+    device_type: str = ""
     is_alive: bool = True
     incarnation: int = 0
     running: Batch | None = None
@@ -69,7 +74,13 @@ class Device:
     def info(self) -> WorkerInfo:
         """Return what the worker tells the controller."""
         resident = () if self.is_loading else self.resident
-        return WorkerInfo(worker_id=self.worker_id, address="", device="sim", resident=resident)
+        return WorkerInfo(
+            worker_id=self.worker_id,
+            address="",
+            device="sim",
+            resident=resident,
+            device_type=self.device_type,
+        )
 
     def hold(self, variant_id: str, num_resident_max: int) -> None:
         """Make a variant resident, evicting the least recently used where memory is short."""
@@ -87,19 +98,36 @@ class ServiceTimes:
         profiles: Mapping[str, LatencyProfile],
         parameters: HardwareParameters,
         generator: np.random.Generator,
+        by_device: Mapping[str, Mapping[str, LatencyProfile]] | None = None,
     ) -> None:
+        """Make a source of execution times.
+
+        Args:
+            profiles: By ``variant_id``, for devices without a profile of their own.
+            parameters: Their variation, and what a switch of variants costs.
+            generator: Consumed once per launch.
+            by_device: Profiles by ``variant_id``, then device type.
+        """
         self._seconds = {
-            variant_id: _by_batch_size(profile) for variant_id, profile in profiles.items()
+            (variant_id, ""): _by_batch_size(profile) for variant_id, profile in profiles.items()
         }
+        for variant_id, types in (by_device or {}).items():
+            for device_type, profile in types.items():
+                self._seconds[variant_id, device_type] = _by_batch_size(profile)
         self._parameters = parameters
         self._factors = _lognormal(generator, parameters.latency_cv)
 
     def execution_s(self, device: Device, batch: Batch) -> float:
         """Return the seconds that a device takes for a batch, switching variants included."""
-        profiled_s = self._seconds[batch.variant_id][len(batch.query_ids)]
+        profiled_s = self.profiled_s(device, batch)
         is_switch = device.variant_id not in ("", batch.variant_id)
         swap_s = self._parameters.swap_s if is_switch else 0.0
         return profiled_s * next(self._factors) * device.slowdown + swap_s
+
+    def profiled_s(self, device: Device, batch: Batch) -> float:
+        """Return the seconds that a batch takes on average on a device of its type."""
+        own = self._seconds.get((batch.variant_id, device.device_type))
+        return (own or self._seconds[batch.variant_id, ""])[len(batch.query_ids)]
 
 
 def _by_batch_size(profile: LatencyProfile) -> dict[int, float]:

@@ -67,10 +67,10 @@ class Membership:
 
     def assign(self, plan: Plan) -> None:
         """Let workers load what they do not hold."""
-        for worker_id, variant_id in plan.placement.items():
+        for worker_id in plan.placement:
             device = self._members.get(worker_id)
             if device is not None and device.is_alive and not device.is_loading:
-                self._assign(device, variant_id)
+                self._assign(device, plan.variants_of(worker_id))
 
     def look_again(self, device: Device) -> None:
         """Let the router find a worker that refused a batch, if it is still there."""
@@ -81,22 +81,30 @@ class Membership:
         if device.is_alive and device.incarnation == incarnation:
             self._listener.worker_found(device)
 
-    def _assign(self, device: Device, variant_id: str) -> None:
+    def _assign(self, device: Device, variants: tuple[str, ...]) -> None:
+        """Load one after the other, as far as they fit, the placement first."""
         hardware = self._environment.hardware
-        if variant_id in device.resident:
-            device.hold(variant_id, hardware.num_resident_max)
+        wanted = variants[: hardware.num_resident_max or None]
+        missing = [variant_id for variant_id in wanted if variant_id not in device.resident]
+        if not missing:
+            self._hold(device, wanted)
             return
         device.is_loading = True
         begin_s = max(self._engine.now_s, device.free_at_s if device.running else 0.0)
-        loaded = partial(self._loaded, device, device.incarnation, variant_id)
-        self._at(begin_s + hardware.load_s, loaded)
+        loaded = partial(self._loaded, device, device.incarnation, wanted)
+        self._at(begin_s + len(missing) * hardware.load_s, loaded)
 
-    def _loaded(self, device: Device, incarnation: int, variant_id: str) -> None:
+    def _loaded(self, device: Device, incarnation: int, variants: tuple[str, ...]) -> None:
         if device.incarnation != incarnation:
             return
         device.is_loading = False
-        device.hold(variant_id, self._environment.hardware.num_resident_max)
+        self._hold(device, variants)
         self._listener.replan()
+
+    def _hold(self, device: Device, variants: tuple[str, ...]) -> None:
+        """Keep variants in memory; the first one counts as the most recently used."""
+        for variant_id in reversed(variants):
+            device.hold(variant_id, self._environment.hardware.num_resident_max)
 
     def _die(self, device: Device) -> None:
         if not device.is_alive:

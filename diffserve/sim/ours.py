@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from diffserve.catalog import Catalog
-from diffserve.config import ControllerSettings, LoadBalancerSettings, load_settings
+from diffserve.config import LoadBalancerSettings
 from diffserve.core import Cascade, Plan, WorkerInfo
 from diffserve.planning.bruteforce import EnumerationSolver
-from diffserve.planning.observation import CascadeObservation, FleetObservation, QueueState
+from diffserve.planning.gather import class_of, observe_fleet
+from diffserve.planning.observation import QueueState
 from diffserve.planning.planner import PlannerParameters, make_plan
 from diffserve.planning.problem import Objective
 from diffserve.planning.solver import Solver
 from diffserve.policy.balancer import Balancer, BalancerParameters
 from diffserve.policy.demand import DemandParameters, DemandState
+from diffserve.profiles.latency import LatencyProfile
+from diffserve.sim.settings import LiveSettings
 from diffserve.sim.system import System, Telemetry
 
 QUERIES_PER_WORKER = 64
@@ -19,20 +25,24 @@ QUERIES_PER_WORKER = 64
 
 
 class LiveController:
-    """Calls the planner as ``services/controller`` does, with the settings it has by default."""
+    """Calls the planner as ``services/controller`` does."""
 
     def __init__(
-        self, catalog: Catalog, cascade: Cascade, solver: Solver | EnumerationSolver
+        self,
+        catalog: Catalog,
+        cascade: Cascade,
+        solver: Solver | EnumerationSolver,
+        settings: LiveSettings,
     ) -> None:
-        settings = load_settings(ControllerSettings, environ={})
-        reporting = load_settings(LoadBalancerSettings, environ={})
-        self.report_period_s = reporting.telemetry_period_s
-        self.planning_period_s = settings.planning_period_s
+        self.report_period_s = settings.loadbalancer.telemetry_period_s
+        self.planning_period_s = settings.controller.planning_period_s
         self._catalog = catalog
-        self._cascade = cascade
+        self._cascades = served_cascades(catalog, cascade)
+        self._class_id = class_of(cascade.cascade_id, catalog.classes)
         self._solver = solver
         self._parameters = PlannerParameters(
-            objective=Objective(settings.objective), utilisation_max=settings.utilisation_max
+            objective=Objective(settings.controller.objective),
+            utilisation_max=settings.controller.utilisation_max,
         )
         self._demand_parameters = DemandParameters(horizon_s=cascade.slo_s)
         self._demand = DemandState()
@@ -49,24 +59,23 @@ class LiveController:
     def plan(self, workers: tuple[WorkerInfo, ...], plan_id: int) -> Plan:
         """Count arrivals and plan for them."""
         self._count_arrivals()
-        cascade_id = self._cascade.cascade_id
-        seen = CascadeObservation(
-            cascade=self._cascade,
-            light=self._catalog.latency[self._cascade.light],
-            heavy=self._catalog.latency[self._cascade.heavy],
-            deferral=self._catalog.deferral[cascade_id],
-            quality=self._catalog.quality[cascade_id],
-            demand_qps=self._demand_parameters.demand_qps(self._demand),
-        )
-        observation = FleetObservation(
-            workers=workers,
-            cascades={cascade_id: seen},
+        observation = observe_fleet(
+            self._catalog,
+            workers,
+            cascades=self._cascades,
+            profile=self._profile,
+            demand_qps={self._class_id: self._demand_parameters.demand_qps(self._demand)},
             queues=self._latest.queues if self._latest else {},
+            ranks_prompts=True,
         )
         self._previous = make_plan(
             observation, self._previous, self._parameters, self._solver, plan_id=plan_id
         )
         return self._previous
+
+    def _profile(self, variant_id: str, kind: str) -> LatencyProfile:
+        by_type = self._catalog.latency_by_device.get(variant_id, {})
+        return by_type.get(kind, self._catalog.latency[variant_id])
 
     def _count_arrivals(self) -> None:
         """Update the estimate, at most twice per period: a shorter interval is mostly noise."""
@@ -81,31 +90,51 @@ class LiveController:
         self._counted = latest
 
 
-def balancer_telemetry(balancer: Balancer, cascade_id: str, now_s: float) -> Telemetry:
-    """Return what a load balancer reports of itself."""
+def balancer_telemetry(balancer: Balancer, cascade_ids: Iterable[str], now_s: float) -> Telemetry:
+    """Return what a load balancer reports of itself and the cascades of one class."""
+    ledger = balancer.ledger
+    arrivals = {cascade_id: ledger.num_arrivals(cascade_id) for cascade_id in cascade_ids}
     return Telemetry(
         reported_s=now_s,
-        num_arrivals=balancer.num_arrivals(cascade_id),
-        num_in_progress=balancer.num_in_progress(cascade_id),
+        num_arrivals=sum(arrivals.values()),
+        num_in_progress=sum(ledger.num_in_progress(cascade_id) for cascade_id in arrivals),
         queues={
-            pool.variant_id: QueueState(
-                length=len(pool.queue), oldest_age_s=pool.queue.oldest_age_s(now_s)
-            )
-            for pool in balancer.pools()
+            variant_id: QueueState(length=queue.length, oldest_age_s=queue.oldest_age_s)
+            for variant_id, queue in balancer.queues(now_s).items()
         },
+        arrivals=arrivals,
     )
 
 
-def make_balancer(catalog: Catalog, cascade: Cascade, num_workers: int) -> Balancer:
-    """Return a balancer with the live default limits, its queue bound scaled to the fleet."""
-    settings = load_settings(LoadBalancerSettings, environ={})
+def served_cascades(catalog: Catalog, cascade: Cascade) -> tuple[Cascade, ...]:
+    """Return what a run serves: the class that the catalog's default names, or one cascade.
+
+    Args:
+        catalog: Its ``default_cascade`` may be a class that has ``cascade``.
+        cascade: Gives the SLO to all of the class.
+    """
+    named = catalog.classes.get(catalog.default_cascade)
+    if catalog.default_cascade in catalog.cascades or named is None:
+        return (cascade,)
+    return tuple(replace(catalog.cascades[c], slo_s=cascade.slo_s) for c in named.cascade_ids)
+
+
+def make_balancer(
+    catalog: Catalog, cascade: Cascade, num_workers: int, settings: LoadBalancerSettings
+) -> Balancer:
+    """Return a balancer with the live limits, its queue bound scaled to the fleet."""
+    cascades = served_cascades(catalog, cascade)
     return Balancer(
-        {cascade.cascade_id: cascade},
-        {v: catalog.latency[v] for v in (cascade.light, cascade.heavy)},
+        {c.cascade_id: c for c in cascades},
+        {v: catalog.latency[v] for c in cascades for v in (c.light, c.heavy)},
         BalancerParameters(
             queue_length_max=max(settings.queue_length_max, QUERIES_PER_WORKER * num_workers),
             answer_margin_s=settings.answer_margin_s,
+            shadow_share=settings.shadow_share,
         ),
+        quality={c.cascade_id: catalog.quality[c.cascade_id] for c in cascades},
+        classes=catalog.classes,
+        devices=catalog.latency_by_device,
     )
 
 
@@ -116,20 +145,25 @@ def live_system(
     *,
     solver: Solver | EnumerationSolver | None = None,
     is_query_aware: bool = True,
+    settings: LiveSettings | None = None,
 ) -> System:
     """Return DiffServe as it runs live.
 
     Args:
         catalog: Profiles.
-        cascade: What is served, with the SLO to meet.
+        cascade: What is served, with the SLO to meet; if the catalog's default is a class, all of
+            that class is.
         num_workers: Size of the fleet.
         solver: Default: exact enumeration, which gives the MILP's plans in a millisecond.
         is_query_aware: False for the control experiment that defers at random.
+        settings: Of the services; default: theirs.
     """
-    balancer = make_balancer(catalog, cascade, num_workers)
+    settings = settings or LiveSettings.load()
+    balancer = make_balancer(catalog, cascade, num_workers, settings.loadbalancer)
+    cascade_ids = [c.cascade_id for c in served_cascades(catalog, cascade)]
     return System(
         router=balancer,
-        controller=LiveController(catalog, cascade, solver or EnumerationSolver()),
-        telemetry=lambda now_s: balancer_telemetry(balancer, cascade.cascade_id, now_s),
+        controller=LiveController(catalog, cascade, solver or EnumerationSolver(), settings),
+        telemetry=lambda now_s: balancer_telemetry(balancer, cascade_ids, now_s),
         is_query_aware=is_query_aware,
     )

@@ -10,11 +10,15 @@ import numpy as np
 from diffserve.catalog import Catalog
 from diffserve.core import Cascade
 from diffserve.errors import ConfigError
+from diffserve.sim.ablations import ABLATIONS
 from diffserve.sim.baselines.fifo_router import FifoRouter
 from diffserve.sim.baselines.fixed import FixedController, clipper_roles, static_roles
+from diffserve.sim.baselines.hadis import HadisController
+from diffserve.sim.baselines.hadis_router import HadisRouter
 from diffserve.sim.baselines.proteus import ProteusController
 from diffserve.sim.baselines.published import PublishedController, Roles
-from diffserve.sim.ours import live_system
+from diffserve.sim.ours import live_system, served_cascades
+from diffserve.sim.settings import LiveSettings
 from diffserve.sim.system import Controller, System
 
 
@@ -28,6 +32,7 @@ class Setting:
         num_workers: Size of the fleet.
         peak_qps: Peak of the load, for systems provisioned for it.
         seed: Of random dispatch.
+        settings: Of our services; the baselines bring their own constants.
     """
 
     catalog: Catalog
@@ -35,15 +40,24 @@ class Setting:
     num_workers: int
     peak_qps: float
     seed: int
+    settings: LiveSettings
 
 
 def _diffserve(setting: Setting) -> System:
-    return live_system(setting.catalog, setting.cascade, setting.num_workers)
+    return live_system(
+        setting.catalog, setting.cascade, setting.num_workers, settings=setting.settings
+    )
 
 
 def _random(setting: Setting) -> System:
     """Ours, deferring as many queries but whichever: what looking at images is worth."""
-    return live_system(setting.catalog, setting.cascade, setting.num_workers, is_query_aware=False)
+    return live_system(
+        setting.catalog,
+        setting.cascade,
+        setting.num_workers,
+        is_query_aware=False,
+        settings=setting.settings,
+    )
 
 
 def _published(setting: Setting) -> System:
@@ -69,6 +83,19 @@ def _static(setting: Setting) -> System:
 def _proteus(setting: Setting) -> System:
     controller = ProteusController(setting.catalog, setting.cascade)
     return _fifo(setting, controller, routes_directly=True)
+
+
+def _hadis(setting: Setting) -> System:
+    """The pairs of the class that is served; of one cascade, its router and its table."""
+    catalog = setting.catalog
+    cascades = {c.cascade_id: c for c in served_cascades(catalog, setting.cascade)}
+    router = HadisRouter(cascades, catalog.latency, setting.seed)
+    return System(
+        router=router,
+        controller=HadisController(catalog, tuple(cascades), setting.cascade.slo_s),
+        telemetry=router.telemetry,
+        scores_on_device=True,
+    )
 
 
 def _fixed(setting: Setting, roles: Roles, drop_factor: float = 1.5) -> System:
@@ -105,11 +132,12 @@ POLICIES: Mapping[str, Callable[[Setting], System]] = {
     "diffserve-paper": _published,
     "diffserve-static": _static,
     "proteus": _proteus,
+    "hadis": _hadis,
     "clipper-light": _clipper_light,
     "clipper-heavy": _clipper_heavy,
     "random": _random,
 }
-"""Every system that can be simulated."""
+"""Every system; ``sim.ablations`` has variants of ours for experiments."""
 
 
 def make_system(
@@ -120,13 +148,15 @@ def make_system(
     num_workers: int,
     peak_qps: float,
     generator: np.random.Generator,
+    settings: LiveSettings | None = None,
 ) -> System:
     """Return a system by name, new and without plan.
 
     Raises:
         ConfigError: there is none of that name.
     """
-    if policy not in POLICIES:
+    make = POLICIES.get(policy) or ABLATIONS.get(policy)
+    if make is None:
         raise ConfigError(f"policy: {policy!r} is not one of {', '.join(POLICIES)}")
     seed = int(generator.integers(2**32))
     setting = Setting(
@@ -135,5 +165,6 @@ def make_system(
         num_workers=num_workers,
         peak_qps=peak_qps,
         seed=seed,
+        settings=settings or LiveSettings.load(),
     )
-    return POLICIES[policy](setting)
+    return make(setting)

@@ -24,6 +24,10 @@ class Router(Protocol):
         """When ``tick`` must be called next."""
         ...
 
+    def route(self, cascade_id: str) -> str:
+        """Return the cascade that shall serve the next query of a request class."""
+        ...
+
     def submit(self, query: Query, now_s: float) -> list[Action]:
         """Take in a new query."""
         ...
@@ -80,6 +84,8 @@ class Telemetry:
         num_in_progress: Queries without an outcome.
         queues: By variant.
         num_in_stage: Queries waiting or running, by variant; only the published system uses it.
+        arrivals: Queries so far by cascade; only ours uses it.
+        num_sent: Queries sent to workers so far, by variant; only HADIS uses it.
     """
 
     reported_s: float
@@ -87,6 +93,8 @@ class Telemetry:
     num_in_progress: int
     queues: Mapping[str, QueueState]
     num_in_stage: Mapping[str, int] = field(default_factory=dict)
+    arrivals: Mapping[str, int] = field(default_factory=dict)
+    num_sent: Mapping[str, int] = field(default_factory=dict)
 
 
 class Controller(Protocol):

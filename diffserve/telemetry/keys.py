@@ -95,7 +95,7 @@ WORKERS = Key(
 PROFILE = Key(
     pattern="profile:{}",
     kind="hash",
-    content="per <cpu or cuda>:<variant_id>: batch size -> measured execution seconds (median)",
+    content="per <device type>:<variant_id>: batch size -> measured execution seconds (median)",
     ttl_s=86_400,
     writer="controller",
     readers="controller (after a restart)",
@@ -108,6 +108,14 @@ SKETCH = Key(
     writer="discriminator",
     readers="discriminator (after a restart)",
 )
+CALIBRATION = Key(
+    pattern="calibration:{}",
+    kind="string",
+    content="what one discriminator has learnt, as protobuf JSON of diffserve.rpc.v1.Calibration",
+    ttl_s=30,
+    writer="discriminator",
+    readers="controller",
+)
 
 SCHEMA: tuple[Key, ...] = (
     LOADBALANCERS,
@@ -119,5 +127,6 @@ SCHEMA: tuple[Key, ...] = (
     WORKERS,
     PROFILE,
     SKETCH,
+    CALIBRATION,
 )
 """The whole table."""

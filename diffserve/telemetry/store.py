@@ -194,6 +194,21 @@ class TelemetryStore:
         document = await self._redis.get(keys.SKETCH.of(discriminator_id))
         return [float(c) for c in json.loads(document)] if document else []
 
+    @_bounded
+    async def save_calibration(self, discriminator_id: str, document: str) -> None:
+        """Publish what a discriminator has learnt (protobuf JSON)."""
+        key = keys.CALIBRATION
+        await self._redis.set(key.of(discriminator_id), document, ex=key.ttl_s)
+
+    @_bounded
+    async def load_calibrations(self, discriminator_ids: Sequence[str]) -> dict[str, str]:
+        """Return what discriminators published of late, by id; silent ones are absent."""
+        if not discriminator_ids:
+            return {}
+        documents = await self._redis.mget([keys.CALIBRATION.of(d) for d in discriminator_ids])
+        pairs = zip(discriminator_ids, documents, strict=True)
+        return {name: _text(document) for name, document in pairs if document is not None}
+
 
 def _text(value: object) -> str:
     """Narrow a reply: redis-py's types do not know that ``decode_responses`` rules out bytes."""

@@ -48,7 +48,8 @@ class _Order:
     """What one process of a worker is told to hold; a restarted worker needs telling again."""
 
     incarnation: str
-    variant_id: str
+    variants: tuple[str, ...]
+    """Its placement first."""
 
 
 class Assigner:
@@ -70,16 +71,16 @@ class Assigner:
         for worker_id in [w for w in self._running if w not in members]:
             self._cancel(worker_id)
         self._acknowledged = {w: o for w, o in self._acknowledged.items() if w in members}
-        for worker_id, variant_id in plan.placement.items():
+        for worker_id in plan.placement:
             if worker_id in members:
-                self._push_to(members[worker_id], variant_id, plan.plan_id)
+                self._push_to(members[worker_id], plan.variants_of(worker_id), plan.plan_id)
 
-    def _push_to(self, member: Member, variant_id: str, plan_id: int) -> None:
+    def _push_to(self, member: Member, variants: tuple[str, ...], plan_id: int) -> None:
         worker_id = member.reported.worker_id
-        order = _Order(member.incarnation, variant_id)
+        order = _Order(member.incarnation, variants)
         running, _ = self._running.get(worker_id, (None, None))
-        is_done = (
-            self._acknowledged.get(worker_id) == order and variant_id in member.reported.resident
+        is_done = self._acknowledged.get(worker_id) == order and all(
+            variant_id in member.reported.resident for variant_id in variants
         )
         if running == order or (running is None and is_done):
             return
@@ -89,7 +90,10 @@ class Assigner:
 
     async def _assign(self, member: Member, order: _Order, plan_id: int) -> None:
         worker = member.reported
-        request = worker_pb2.AssignRequest(variant_id=order.variant_id, plan_id=plan_id)
+        placed, *coresident = order.variants
+        request = worker_pb2.AssignRequest(
+            variant_id=placed, plan_id=plan_id, coresident=coresident
+        )
         ids = {"worker_id": worker.worker_id, "plan_id": plan_id}
         try:
             stub = self._clients.stub(worker.address)
@@ -97,7 +101,7 @@ class Assigner:
         except grpc.aio.AioRpcError as error:
             logger.warning(
                 "worker %s did not take variant %s (%s: %s); trying again next period",
-                *(worker.worker_id, order.variant_id, error.code().name, error.details()),
+                *(worker.worker_id, ", ".join(order.variants), error.code().name, error.details()),
                 extra=ids,
             )
         else:
@@ -105,7 +109,7 @@ class Assigner:
             self._membership.set_resident(worker.worker_id, response.resident)
             logger.info(
                 "worker %s holds variant %s (loaded in %.1f s)",
-                *(worker.worker_id, order.variant_id, response.load_s),
+                *(worker.worker_id, ", ".join(order.variants), response.load_s),
                 extra=ids,
             )
         finally:

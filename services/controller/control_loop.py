@@ -26,6 +26,8 @@ DEBOUNCE_S = 0.05
 """Workers that start together join in one plan."""
 STOP_TIMEOUT_S = 3.0
 """Longer than a round in which Redis does not answer."""
+NUM_SOLVES_MAX = 4
+"""Solver calls of one plan, each within its own limit."""
 SOLVE_MARGIN_S = 5.0
 """Beyond the solver's own limits, how long a planner thread is waited for before it is left."""
 
@@ -156,7 +158,8 @@ class ControlLoop:
         previous = state.board.in_force
         began_s = state.clock()
         plan = await self._solve_in_thread(state.observer.observe(workers), previous)
-        plan = replace(plan, solve_s=state.clock() - began_s)
+        reason = "; ".join((plan.reason, *state.observer.calibrations.warnings()))
+        plan = replace(plan, solve_s=state.clock() - began_s, reason=reason)
         if previous is not None and not is_periodic and has_same_content(plan, previous):
             return
         try:
@@ -194,8 +197,8 @@ class ControlLoop:
                 time_limit_s=limit_s,
             )
         )
-        # Each cascade may use the limit twice: by the solver, then by its backup.
-        patience_s = 2.0 * limit_s * len(observation.cascades) + SOLVE_MARGIN_S
+        # Several programs may be solved one after the other, each by the solver or its backup.
+        patience_s = NUM_SOLVES_MAX * limit_s + SOLVE_MARGIN_S
         done, _ = await asyncio.wait({self._solve}, timeout=patience_s)
         if not done:
             raise BackendError(f"the planner did not answer within {patience_s:.0f} s")

@@ -15,9 +15,9 @@ NUM_EXECUTIONS_MIN = 3
 """Fewer executions than this say little: the first ones after a load run cold."""
 
 
-def device_kind(device: str) -> str:
-    """Return ``cuda`` for ``cuda:1``: devices of one kind share a profile."""
-    return device.partition(":")[0]
+def device_kind(device: str, device_type: str = "") -> str:
+    """Return the type, or ``cuda`` for ``cuda:1``: devices of one kind share a profile."""
+    return device_type or device.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,29 @@ class LatencyBook:
     What was measured outlives the worker that measured it.
     """
 
-    def __init__(self, catalog: Mapping[str, LatencyProfile]) -> None:
+    def __init__(
+        self,
+        catalog: Mapping[str, LatencyProfile],
+        by_device: Mapping[str, Mapping[str, LatencyProfile]] | None = None,
+    ) -> None:
+        """Start from the catalog.
+
+        Args:
+            catalog: By ``variant_id``.
+            by_device: By ``variant_id``, then kind of device, where the catalog knows them.
+        """
         self._catalog = catalog
+        self._by_device = by_device or {}
         self._by_worker: dict[ProfileKey, dict[int, dict[str, float]]] = {}
         self._medians: dict[ProfileKey, dict[int, float]] = {}
         self._unsaved: set[ProfileKey] = set()
 
-    def report(self, worker_id: str, device: str, measurements: Iterable[Measurement]) -> None:
+    def report(self, worker_id: str, kind: str, measurements: Iterable[Measurement]) -> None:
         """Take in what a worker measured; variants that the catalog lacks are ignored."""
         for m in measurements:
             if m.variant_id not in self._catalog or m.num_executions < NUM_EXECUTIONS_MIN:
                 continue
-            key = ProfileKey(device_kind(device), m.variant_id)
+            key = ProfileKey(kind, m.variant_id)
             workers = self._by_worker.setdefault(key, {}).setdefault(m.batch_size, {})
             workers[worker_id] = m.execution_s
             median_s = statistics.median(workers.values())
@@ -88,7 +99,8 @@ class LatencyBook:
 
     def profile(self, variant_id: str, device: str) -> LatencyProfile:
         """Return the profile of a variant on a kind of device; the catalog's until measured."""
-        estimator = LatencyEstimator(self._catalog[variant_id])
+        known = self._by_device.get(variant_id, {})
+        estimator = LatencyEstimator(known.get(device, self._catalog[variant_id]))
         measured = self._medians.get(ProfileKey(device, variant_id), {})
         for batch_size in sorted(measured):
             estimator.observe(batch_size, measured[batch_size])
@@ -98,7 +110,7 @@ class LatencyBook:
 def common_device(workers: Sequence[WorkerInfo]) -> str:
     """Return the kind of device that most workers have; ``cpu`` without workers.
 
-    The planner takes workers as identical, so a mixed fleet is planned by its majority.
+    What is shown to people of a mixed fleet is its majority.
     """
-    counts = Counter(device_kind(w.device) for w in workers)
+    counts = Counter(w.kind for w in workers)
     return min(counts, key=lambda kind: (-counts[kind], kind), default="cpu")

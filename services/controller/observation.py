@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 
 from diffserve.catalog import Catalog
 from diffserve.core import Plan, WorkerInfo
-from diffserve.planning.observation import CascadeObservation, FleetObservation, QueueState
+from diffserve.planning.gather import observe_fleet
+from diffserve.planning.observation import FleetObservation, QueueState
 from diffserve.policy.demand import DemandParameters, DemandState
 from diffserve.telemetry.records import LoadBalancerReport
 from services.controller.arrivals import ArrivalCount, ArrivalMeter
-from services.controller.latencies import LatencyBook, common_device
+from services.controller.calibration import CalibrationBook
+from services.controller.latencies import LatencyBook
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ class Observer:
     Attributes:
         reports: The newest reading, one row per live load balancer.
         is_connected: Redis answered the last call.
+        calibrations: What discriminators have learnt.
     """
 
     def __init__(
@@ -31,7 +34,10 @@ class Observer:
         latencies: LatencyBook,
         count_every_s: float,
         clock: Callable[[], float],
+        *,
+        uses_online_quality: bool = False,
     ) -> None:
+        self.calibrations = CalibrationBook(catalog, uses_online_quality=uses_online_quality)
         self.reports: tuple[LoadBalancerReport, ...] = ()
         self.is_connected = False
         self._is_loss_logged = False
@@ -42,12 +48,13 @@ class Observer:
         self._read_s = clock()
         self._meter = ArrivalMeter(clock())
         self._last_count: ArrivalCount | None = None
-        # Bursts shorter than the SLO are absorbed by the queue, so that is the horizon.
+        # Bursts shorter than the SLO are absorbed by the queue, so that is the horizon. Demand is a
+        # class's: which cascade gets it is the plan's own doing.
         self._parameters = {
-            cascade_id: DemandParameters(horizon_s=cascade.slo_s)
-            for cascade_id, cascade in sorted(catalog.cascades.items())
+            class_id: DemandParameters(horizon_s=catalog.cascades[row.cascade_ids[0]].slo_s)
+            for class_id, row in sorted(catalog.classes.items())
         }
-        self._demand = {cascade_id: DemandState() for cascade_id in self._parameters}
+        self._demand = {class_id: DemandState() for class_id in self._parameters}
 
     @property
     def age_s(self) -> float:
@@ -79,9 +86,11 @@ class Observer:
             # No telemetry is not no demand: the estimate stays.
             return
         self._last_count = count
-        for cascade_id, parameters in self._parameters.items():
-            self._demand[cascade_id] = parameters.observe(
-                self._demand[cascade_id], count.arrivals.get(cascade_id, 0), count.interval_s
+        for class_id, parameters in self._parameters.items():
+            cascade_ids = self._catalog.classes[class_id].cascade_ids
+            arrivals = sum(count.arrivals.get(cascade_id, 0) for cascade_id in cascade_ids)
+            self._demand[class_id] = parameters.observe(
+                self._demand[class_id], arrivals, count.interval_s
             )
 
     def lose_connection(self, error: BaseException) -> None:
@@ -93,10 +102,11 @@ class Observer:
 
     def seed_demand(self, plan: Plan) -> None:
         """Start from the demand of a plan made before a restart, so that it alone moves nothing."""
-        for cascade_id, parameters in self._parameters.items():
-            planned = plan.cascades.get(cascade_id)
-            if planned is not None and self._demand[cascade_id].num_periods == 0:
-                self._demand[cascade_id] = _state_behind(planned.demand_qps, parameters)
+        for class_id, parameters in self._parameters.items():
+            cascade_ids = self._catalog.classes[class_id].cascade_ids
+            planned = [plan.cascades[c].demand_qps for c in cascade_ids if c in plan.cascades]
+            if planned and self._demand[class_id].num_periods == 0:
+                self._demand[class_id] = _state_behind(sum(planned), parameters)
 
     def arrival_qps(self, cascade_id: str) -> float:
         """Return the arrival rate over the last counted interval; 0 before the first."""
@@ -116,22 +126,18 @@ class Observer:
 
     def observe(self, workers: tuple[WorkerInfo, ...]) -> FleetObservation:
         """Return everything that the next plan depends on."""
-        device = common_device(workers)
-        catalog = self._catalog
-        return FleetObservation(
-            workers=workers,
-            cascades={
-                cascade_id: CascadeObservation(
-                    cascade=catalog.cascades[cascade_id],
-                    light=self._latencies.profile(catalog.cascades[cascade_id].light, device),
-                    heavy=self._latencies.profile(catalog.cascades[cascade_id].heavy, device),
-                    deferral=catalog.deferral[cascade_id],
-                    quality=catalog.quality[cascade_id],
-                    demand_qps=parameters.demand_qps(self._demand[cascade_id]),
-                )
-                for cascade_id, parameters in self._parameters.items()
+        return observe_fleet(
+            self._catalog,
+            workers,
+            cascades=self._catalog.cascades.values(),
+            profile=self._latencies.profile,
+            demand_qps={
+                class_id: parameters.demand_qps(self._demand[class_id])
+                for class_id, parameters in self._parameters.items()
             },
             queues=self.queues(),
+            deferral={c: self.calibrations.deferral(c) for c in self._catalog.cascades},
+            quality={c: self.calibrations.quality(c) for c in self._catalog.cascades},
         )
 
 

@@ -8,7 +8,6 @@ from google.protobuf import json_format
 
 from diffserve.core import Plan
 from diffserve.rpc import convert
-from services.controller.latencies import device_kind
 from services.controller.plans import message_from_document
 from services.controller.state import ControllerState
 
@@ -37,7 +36,10 @@ class Persistence:
             await self._restore()
             self._is_restored = True
         await self._restore_profiles()
-        self._state.observer.take_in(await self._state.store.read_reports())
+        observer, store = self._state.observer, self._state.store
+        observer.take_in(await store.read_reports())
+        names = observer.calibrations.discriminators
+        observer.calibrations.take_in(await store.load_calibrations(names))
         await self._mirror()
 
     async def _restore(self) -> None:
@@ -58,7 +60,7 @@ class Persistence:
     async def _restore_profiles(self) -> None:
         """Read what was measured on kinds of devices that are new in this process."""
         state = self._state
-        kinds = {device_kind(w.device) for w in state.membership.workers()}
+        kinds = {w.kind for w in state.membership.workers()}
         for kind in sorted(kinds - self._restored_devices):
             for variant_id in sorted(state.catalog.variants):
                 seconds = await state.store.load_profile(kind, variant_id)

@@ -68,13 +68,17 @@ class PlanBoard:
 
 
 def has_same_content(one: Plan, other: Plan) -> bool:
-    """Whether two plans tell everybody to do the same; demand, id and reasons may differ."""
+    """Whether two plans tell everybody to do the same.
+
+    Demand, id and reasons may differ; so may what is shown to people of thresholds, which follow
+    the newest confidences, and of quality.
+    """
     return _content(one) == _content(other)
 
 
 def _content(plan: Plan) -> Plan:
     cascades = {
-        cascade_id: replace(cascade, demand_qps=0.0)
+        cascade_id: replace(cascade, demand_qps=0.0, confidence_threshold=0.0, expected_quality=0.0)
         for cascade_id, cascade in plan.cascades.items()
     }
     return replace(plan, plan_id=0, cascades=cascades, solver="", status="", solve_s=0.0, reason="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import diffserve
+from diffserve.planning.gather import class_of
 from diffserve.rpc.v1 import admin_pb2
 from services.controller.latencies import common_device
 from services.controller.membership import Member
@@ -55,7 +56,8 @@ def cascades(state: ControllerState) -> list[admin_pb2.CascadeInfo]:
     return [
         admin_pb2.CascadeInfo(
             cascade_id=cascade_id,
-            is_default=cascade_id == catalog.default_cascade,
+            is_default=catalog.default_cascade in (cascade_id, _class_id(state, cascade_id)),
+            class_id=_class_id(state, cascade_id),
             light=_variant(state, catalog.cascades[cascade_id].light),
             heavy=_variant(state, catalog.cascades[cascade_id].heavy),
             discriminator=catalog.cascades[cascade_id].discriminator,
@@ -66,6 +68,10 @@ def cascades(state: ControllerState) -> list[admin_pb2.CascadeInfo]:
         )
         for cascade_id in sorted(state.catalog.cascades)
     ]
+
+
+def _class_id(state: ControllerState, cascade_id: str) -> str:
+    return class_of(cascade_id, state.catalog.classes)
 
 
 def _variant(state: ControllerState, variant_id: str) -> admin_pb2.VariantInfo:
@@ -99,4 +105,5 @@ def _cascade_status(state: ControllerState, cascade_id: str) -> admin_pb2.Cascad
         outcomes=outcomes,
         num_arrivals=sum(row.num_arrivals for row in rows),
         num_in_progress=sum(row.num_in_progress for row in rows),
+        calibration=observer.calibrations.message(cascade_id),
     )

@@ -12,7 +12,7 @@ from diffserve.core import WorkerInfo
 from diffserve.errors import InputError
 from diffserve.rpc.status import streaming, unary
 from diffserve.rpc.v1 import controller_pb2, controller_pb2_grpc
-from services.controller.latencies import Measurement
+from services.controller.latencies import Measurement, device_kind
 from services.controller.state import ControllerState
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -50,6 +50,7 @@ class ControllerServicer(controller_pb2_grpc.ControllerServicer):
             lease_s=membership.lease_s,
             assigned=plan.placement.get(request.worker_id, "") if plan else "",
             plan_id=plan.plan_id if plan else 0,
+            coresident=plan.coresident.get(request.worker_id, ()) if plan else (),
         )
 
     @streaming
@@ -82,7 +83,8 @@ class ControllerServicer(controller_pb2_grpc.ControllerServicer):
                     num_executions=sample.num_executions,
                 )
             )
-        self._state.latencies.report(request.worker_id, request.device, measurements)
+        kind = device_kind(request.device, request.device_type)
+        self._state.latencies.report(request.worker_id, kind, measurements)
         return controller_pb2.ReportProfileResponse()
 
 

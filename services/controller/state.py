@@ -63,7 +63,7 @@ def build_state(settings: ControllerSettings, clock: Callable[[], float]) -> Con
             "`diffserve up` starts one"
         )
     catalog = load_catalog(settings.catalog)
-    latencies = LatencyBook(catalog.latency)
+    latencies = LatencyBook(catalog.latency, catalog.latency_by_device)
     return ControllerState(
         settings=settings,
         catalog=catalog,
@@ -73,7 +73,13 @@ def build_state(settings: ControllerSettings, clock: Callable[[], float]) -> Con
         store=_open_store(settings.redis_url),
         membership=Membership(settings.lease_s, clock),
         latencies=latencies,
-        observer=Observer(catalog, latencies, settings.planning_period_s, clock),
+        observer=Observer(
+            catalog,
+            latencies,
+            settings.planning_period_s,
+            clock,
+            uses_online_quality=settings.quality_source == "online",
+        ),
         board=PlanBoard(clock),
         clients=WorkerClients(settings.message_bytes_max),
     )

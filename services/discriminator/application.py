@@ -8,6 +8,7 @@ from diffserve.catalog import Catalog
 from diffserve.config import DiscriminatorSettings
 from diffserve.rpc.server import Health
 from diffserve.telemetry.store import TelemetryStore
+from services.discriminator.calibration import Publisher
 from services.discriminator.persistence import SketchKeeper
 from services.discriminator.scoring import Scoring
 from services.discriminator.servicer import DiscriminatorServicer
@@ -26,7 +27,7 @@ class DiscriminatorApplication:
             if self._store
             else None
         )
-        self._saving: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, health: Health, port: int) -> None:
         """Load and warm up every discriminator of the catalog.
@@ -36,8 +37,12 @@ class DiscriminatorApplication:
         """
         await self.scoring.start(self._settings.device, self._settings.num_threads)
         if self._keeper is not None:
-            await self._keeper.restore()
-            self._saving = asyncio.create_task(self._keeper.run())
+            for name in await self._keeper.restore():
+                self.scoring.learnt.resume(name, self.scoring.sketches[name])
+            self._tasks.append(asyncio.create_task(self._keeper.run()))
+        if self._store is not None:
+            publisher = Publisher(self._store, self.scoring.learnt, self.scoring.sketches)
+            self._tasks.append(asyncio.create_task(publisher.run()))
         self.servicer.unavailable = ""
 
     async def drain(self) -> None:
@@ -47,8 +52,9 @@ class DiscriminatorApplication:
 
     async def stop(self) -> None:
         """Save the sketches a last time and release everything."""
-        if self._saving is not None:
-            self._saving.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._keeper is not None:
             await self._keeper.save()
         if self._store is not None:

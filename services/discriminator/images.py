@@ -27,6 +27,8 @@ def read_images(images: Sequence[discriminator_pb2.ScoredImage]) -> NDArray[np.u
     """
     if not 1 <= len(images) <= NUM_IMAGES_MAX:
         raise InputError("images", f"must be 1 to {NUM_IMAGES_MAX}, not {len(images)}")
+    if len({scored.HasField("light") for scored in images}) > 1:
+        raise InputError("images", "light: must be there in all of them or in none")
     arrays: list[NDArray[np.uint8]] = []
     for index, scored in enumerate(images):
         where = f"images.{index}"

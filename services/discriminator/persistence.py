@@ -31,8 +31,13 @@ class SketchKeeper:
         self._saved: dict[str, tuple[float, ...]] = {}
         self._is_reachable = True
 
-    async def restore(self) -> None:
-        """Replace each sketch that has a remembered one; it held the profile's scores already."""
+    async def restore(self) -> list[str]:
+        """Replace each sketch that has a remembered one; it held the profile's scores already.
+
+        Returns:
+            Those replaced.
+        """
+        names: list[str] = []
         for name in self._sketches:
             try:
                 remembered = await self._store.load_sketch(name)
@@ -42,7 +47,9 @@ class SketchKeeper:
                 continue
             if remembered:
                 self._sketches[name] = restored
+                names.append(name)
                 logger.info("sketch of %s: %d confidences restored", name, len(restored))
+        return names
 
     async def run(self) -> None:
         """Save what has changed, every few seconds, until cancelled."""

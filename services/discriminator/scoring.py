@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,15 +13,16 @@ from numpy.typing import NDArray
 
 from diffserve.catalog import Catalog
 from diffserve.errors import BackendError, OverloadedError
-from diffserve.profiles.sketch import QuantileSketch, representative_scores
+from diffserve.profiles.drift import NUM_FRESH
+from diffserve.profiles.sketch import QuantileSketch, profile_sketch
+from diffserve.rpc.v1 import common_pb2
 from services.discriminator.backends import load_scorers
 from services.discriminator.backends.base import Scorer
+from services.discriminator.calibration import Learnt
+from services.discriminator.profiles import deferral_profiles
 
 NUM_WAITING_MAX = 64
 """Requests waiting for the thread; beyond that the callers' budgets are gone anyway."""
-
-NUM_PROFILE_SCORES = 512
-"""Scores drawn from the deferral profile: enough for its shape, few enough to be outvoted soon."""
 
 WARM_UP_SIDE_MAX = 256
 
@@ -35,21 +37,26 @@ class Score:
 
 def new_sketches(catalog: Catalog, capacity: int) -> dict[str, QuantileSketch]:
     """Return a sketch per discriminator that repeats its cascade's deferral profile."""
-    sketches = {name: QuantileSketch(capacity) for name in catalog.discriminators}
-    for cascade_id, cascade in catalog.cascades.items():
-        sketch = sketches[cascade.discriminator]
-        if not len(sketch):
-            count = min(capacity, NUM_PROFILE_SCORES)
-            for score in representative_scores(catalog.deferral[cascade_id], count):
-                sketch.add(score)
-    return sketches
+    profiles = deferral_profiles(catalog)
+    return {
+        name: profile_sketch(profiles[name], capacity)
+        if name in profiles
+        else QuantileSketch(capacity)
+        for name in catalog.discriminators
+    }
 
 
 class Scoring:
-    """The scoring models and their sketches; sketches belong to the event loop."""
+    """The scoring models and their sketches; sketches belong to the event loop.
+
+    Attributes:
+        sketches: Recent confidences, by discriminator.
+        learnt: What follows from confidences over time.
+    """
 
     def __init__(self, catalog: Catalog, sketch_size: int) -> None:
         self.sketches = new_sketches(catalog, sketch_size)
+        self.learnt = Learnt(catalog)
         self._catalog = catalog
         self._scorers: Mapping[str, Scorer] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
@@ -66,9 +73,10 @@ class Scoring:
         """
         loop = asyncio.get_running_loop()
         discriminators = tuple(self._catalog.discriminators.values())
-        self._scorers = await loop.run_in_executor(
-            self._thread, load_scorers, discriminators, device, num_threads
+        load = functools.partial(
+            load_scorers, discriminators, deferral_profiles(self._catalog), device, num_threads
         )
+        self._scorers = await loop.run_in_executor(self._thread, load)
         for name in self._scorers:
             await self._confidences(name, self._blank(name), ["warm-up"])
 
@@ -98,6 +106,34 @@ class Scoring:
         if not exclude_from_sketch:
             for value in confidences:
                 sketch.add(value)
+                if self.learnt.observe(name, value):
+                    sketch.forget(NUM_FRESH)
+        return scores
+
+    async def score_heavy(
+        self,
+        name: str,
+        images: NDArray[np.uint8],
+        prompts: Sequence[str],
+        light: Sequence[common_pb2.LightScore],
+    ) -> list[Score]:
+        """Return the scores of heavy images, and learn what they add to the light ones.
+
+        Args:
+            name: A discriminator of the catalog.
+            images: (batch, height, width, 3).
+            prompts: One per image.
+            light: What was said of the light image of each.
+
+        Raises:
+            OverloadedError: anything else waits: nobody waits for these.
+            BackendError: the model failed.
+        """
+        if self._num_waiting:
+            raise OverloadedError("light images first", predicted_wait_s=1.0, retry_after_s=1.0)
+        scores = await self.score(name, images, prompts, exclude_from_sketch=True)
+        for score, image in zip(scores, light, strict=True):
+            self.learnt.pair(image, score.confidence)
         return scores
 
     async def wait_until_idle(self) -> None:

@@ -36,12 +36,19 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
         await self._check_name(request.discriminator, context)
         if self.unavailable:
             await context.abort(grpc.StatusCode.UNAVAILABLE, self.unavailable)
-        scores = await self._scoring.score(
-            request.discriminator,
-            read_images(request.images),
-            [image.prompt for image in request.images],
-            exclude_from_sketch=request.exclude_from_sketch,
-        )
+        images = read_images(request.images)
+        prompts = [image.prompt for image in request.images]
+        if all(image.HasField("light") for image in request.images):
+            scores = await self._scoring.score_heavy(
+                request.discriminator, images, prompts, [image.light for image in request.images]
+            )
+        else:
+            scores = await self._scoring.score(
+                request.discriminator,
+                images,
+                prompts,
+                exclude_from_sketch=request.exclude_from_sketch,
+            )
         return discriminator_pb2.ScoreResponse(
             scores=[
                 discriminator_pb2.ImageScore(confidence=s.confidence, percentile=s.percentile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from diffserve.catalog import Catalog
 from diffserve.config import LoadBalancerSettings
@@ -11,10 +12,15 @@ from diffserve.rpc.server import Health
 from diffserve.telemetry.store import TelemetryStore
 from services.loadbalancer.dispatcher import Dispatcher
 from services.loadbalancer.door import Door
+from services.loadbalancer.http.app import make_app
+from services.loadbalancer.http.server import HttpServer
+from services.loadbalancer.http.status import ControllerStatus
 from services.loadbalancer.plans import PlanFollower
 from services.loadbalancer.reporting import Reporter
 from services.loadbalancer.servicer import ImageGenerationServicer
 from services.loadbalancer.workers import WorkerClients
+
+logger = logging.getLogger(__name__)
 
 
 class LoadBalancer:
@@ -29,7 +35,11 @@ class LoadBalancer:
             BalancerParameters(
                 queue_length_max=settings.queue_length_max,
                 answer_margin_s=settings.answer_margin_s,
+                shadow_share=settings.shadow_share,
             ),
+            quality=catalog.quality,
+            classes=catalog.classes,
+            devices=catalog.latency_by_device,
         )
         self._workers = WorkerClients(settings.message_bytes_max)
         self.dispatcher = Dispatcher(self.balancer, self._workers, settings.num_records_max)
@@ -37,6 +47,8 @@ class LoadBalancer:
         self._workers.on_lost = self.dispatcher.worker_lost
         self.door = Door(catalog, self.dispatcher)
         self.servicer = ImageGenerationServicer(self.door)
+        self._status = ControllerStatus(settings.controller_address)
+        self._http: HttpServer | None = None
         self._catalog = catalog
         self._store: TelemetryStore | None = None
         self._plans: PlanFollower | None = None
@@ -45,6 +57,10 @@ class LoadBalancer:
     async def start(self, health: Health, port: int) -> None:
         """Follow plans and publish telemetry; ready with the first plan that places a worker."""
         settings = self._settings
+        app = make_app(self.door, self._catalog, lambda: health.is_serving, self._status)
+        self._http = HttpServer(app, settings.host, settings.http_port)
+        await self._http.start()
+        logger.info("HTTP on %s:%d", settings.host, self._http.port)
         if settings.redis_url:
             self._store = TelemetryStore(settings.redis_url)
             reporter = Reporter(settings.loadbalancer_id, self._catalog, self.balancer, self._store)
@@ -64,6 +80,9 @@ class LoadBalancer:
 
     async def stop(self) -> None:
         """Close everything."""
+        if self._http is not None:
+            await self._http.stop()
+        await self._status.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

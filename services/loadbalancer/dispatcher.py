@@ -9,9 +9,9 @@ from collections.abc import Coroutine, Sequence
 
 import grpc
 
-from diffserve.core import Batch, Cascade, Plan, Preference, Query
+from diffserve.core import Batch, Cascade, CascadeStage, Plan, Preference, Query
 from diffserve.errors import AlreadyExistsError, UnavailableError
-from diffserve.policy.actions import Abort, Action, Defer, Finish, Launch
+from diffserve.policy.actions import Abort, Action, Bypass, Defer, Finish, Launch, Shadow
 from diffserve.policy.balancer import Balancer
 from diffserve.rpc.v1 import common_pb2, generation_pb2, worker_pb2, worker_pb2_grpc
 from services.loadbalancer.live import Drawing, LiveQuery, Records
@@ -68,8 +68,9 @@ class Dispatcher:
         self._live[query.query_id] = live
         self._idle.clear()
         actions = self.balancer.submit(query, query.arrival_s)
-        if is_streaming and self.balancer.progress(query.query_id) is not None:
-            self._emit_queued(live, cascade.light, query.arrival_s)
+        progress = self.balancer.progress(query.query_id)
+        if is_streaming and progress is not None:
+            self._emit_queued(live, progress.stage, query.arrival_s)
         self._perform(actions)
         return live
 
@@ -124,8 +125,12 @@ class Dispatcher:
             match action:
                 case Launch(batch):
                     self._launch(batch, now_s)
+                case Shadow(batch):
+                    self._shadow(batch, now_s)
                 case Defer(query_id, reason):
                     self._defer(query_id, reason, now_s)
+                case Bypass():
+                    pass  # `submit` told the client where its query waits
                 case Finish():
                     self._finish(action, now_s)
                 case Abort(_, worker_id, query_id):
@@ -139,13 +144,16 @@ class Dispatcher:
         for query_id in batch.query_ids:
             live = self._live[query_id]
             waited_s = now_s - live.waiting_since_s
-            is_heavy = live.light is not None
+            is_heavy = batch.stage is CascadeStage.HEAVY
             if is_heavy:
                 live.times.heavy_queue_s = waited_s
             else:
                 live.times.light_queue_s = waited_s
                 request.discriminator = live.cascade.discriminator
-            request.queries.append(self._batch_query(live, is_heavy=is_heavy, now_s=now_s))
+            query = self._batch_query(live, is_heavy=is_heavy, now_s=now_s)
+            if is_heavy:
+                _tell_light_score(query, live)
+            request.queries.append(query)
             if live.events is not None:
                 started = generation_pb2.StartedEvent(
                     variant_id=batch.variant_id,
@@ -154,6 +162,19 @@ class Dispatcher:
                 )
                 live.emit(generation_pb2.GenerateEvent(started=started))
         # The stub is taken now: the next plan may drop this worker before the task starts.
+        self._spawn(self._execute(batch, request, self._workers.stub(batch.worker_id)))
+
+    def _shadow(self, batch: Batch, now_s: float) -> None:
+        """Let a worker draw for calibration; its result finds no query and is dropped."""
+        live = self._live[batch.query_ids[0]]
+        query = self._batch_query(live, is_heavy=True, now_s=now_s)
+        _tell_light_score(query, live, is_shadow=True)
+        request = worker_pb2.ExecuteRequest(
+            batch_id=batch.batch_id,
+            variant_id=batch.variant_id,
+            plan_id=self.balancer.plan_id,
+            queries=[query],
+        )
         self._spawn(self._execute(batch, request, self._workers.stub(batch.worker_id)))
 
     def _batch_query(
@@ -178,7 +199,7 @@ class Dispatcher:
         live.plan_id = self.balancer.plan_id
         live.emit_preview(reason)
         if live.events is not None:
-            self._emit_queued(live, live.cascade.heavy, now_s)
+            self._emit_queued(live, CascadeStage.HEAVY, now_s)
 
     def _finish(self, finish: Finish, now_s: float) -> None:
         live = self._live.pop(finish.query_id)
@@ -195,8 +216,9 @@ class Dispatcher:
         if not self._live:
             self._idle.set()
 
-    def _emit_queued(self, live: LiveQuery, variant_id: str, now_s: float) -> None:
-        ahead = self.balancer.pool(variant_id).queue.num_ahead(live.query.deadline_s)
+    def _emit_queued(self, live: LiveQuery, stage: CascadeStage, now_s: float) -> None:
+        variant_id = live.cascade.variant_at(stage)
+        ahead = self.balancer.pool(variant_id, stage).queue.num_ahead(live.query.deadline_s)
         queued = generation_pb2.QueuedEvent(
             variant_id=variant_id,
             position=max(0, ahead - 1),
@@ -246,7 +268,7 @@ class Dispatcher:
     def _released(self, batch: Batch, execution_s: float) -> None:
         for query_id in batch.query_ids:
             live = self._live.get(query_id)
-            if live is not None and batch.variant_id == live.cascade.light:
+            if live is not None and batch.stage is CascadeStage.LIGHT:
                 live.times.light_execution_s = execution_s
             elif live is not None:
                 live.times.heavy_execution_s = execution_s
@@ -260,7 +282,7 @@ class Dispatcher:
         now_s = time.monotonic()
         if result.error:
             actions = self.balancer.failed(batch.batch_id, result.query_id, result.error, now_s)
-        elif batch.variant_id == live.cascade.light:
+        elif batch.stage is CascadeStage.LIGHT:
             live.light = Drawing(result, batch.variant_id, batch.worker_id)
             live.times.scoring_s = result.scoring_s
             percentile = result.percentile if result.HasField("percentile") else None
@@ -288,3 +310,20 @@ class Dispatcher:
     def _tick(self) -> None:
         self._timer = None
         self._perform(self.balancer.tick(time.monotonic()))
+
+
+def _tell_light_score(
+    query: worker_pb2.BatchQuery, live: LiveQuery, *, is_shadow: bool = False
+) -> None:
+    """Send a light image's score with the query of its heavy image, where there is one."""
+    if live.light is None or not live.light.result.HasField("confidence"):
+        return
+    query.light.CopyFrom(
+        common_pb2.LightScore(
+            cascade_id=live.cascade.cascade_id,
+            discriminator=live.cascade.discriminator,
+            confidence=live.light.result.confidence,
+            percentile=live.light.result.percentile,
+            is_shadow=is_shadow,
+        )
+    )

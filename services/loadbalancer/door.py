@@ -84,7 +84,8 @@ class Door:
     def _submit(
         self, request: generation_pb2.GenerateRequest, budget_s: float, *, is_streaming: bool
     ) -> LiveQuery:
-        cascade = check_request(request, self._catalog)
+        name = check_request(request, self._catalog)
+        cascade = self._catalog.cascades[self._dispatcher.balancer.route(name)]
         now_s = time.monotonic()
         budgets_s = [cascade.slo_s, budget_s]
         if request.HasField("deadline_s"):

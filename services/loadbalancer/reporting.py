@@ -29,24 +29,22 @@ class Reporter:
 
     def report(self) -> LoadBalancerReport:
         """Return the telemetry of this moment."""
-        now_s = time.monotonic()
+        now_s, ledger = time.monotonic(), self._balancer.ledger
         return LoadBalancerReport(
             loadbalancer_id=self._loadbalancer_id,
             incarnation=self._incarnation,
             plan_id=self._balancer.plan_id,
             queues={
-                pool.variant_id: QueueReport(
-                    length=len(pool.queue), oldest_age_s=pool.queue.oldest_age_s(now_s)
-                )
-                for pool in self._balancer.pools()
+                variant_id: QueueReport(length=queue.length, oldest_age_s=queue.oldest_age_s)
+                for variant_id, queue in self._balancer.queues(now_s).items()
             },
             cascades={
                 cascade_id: CascadeReport(
-                    num_arrivals=self._balancer.num_arrivals(cascade_id),
-                    num_in_progress=self._balancer.num_in_progress(cascade_id),
+                    num_arrivals=ledger.num_arrivals(cascade_id),
+                    num_in_progress=ledger.num_in_progress(cascade_id),
                     outcomes={
                         outcome.value: count
-                        for outcome, count in self._balancer.outcomes(cascade_id).items()
+                        for outcome, count in ledger.outcomes(cascade_id).items()
                     },
                 )
                 for cascade_id in sorted(self._catalog.cascades)

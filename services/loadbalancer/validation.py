@@ -18,17 +18,14 @@ OUTPUT_FORMATS = ("png", "jpeg", "webp")
 QUERY_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
-def check_request(request: generation_pb2.GenerateRequest, catalog: Catalog) -> Cascade:
-    """Check every field of a request; return the cascade it asks for.
+def check_request(request: generation_pb2.GenerateRequest, catalog: Catalog) -> str:
+    """Check every field of a request; return the cascade or request class that it asks for.
 
     Raises:
         InputError: the first field found unusable.
     """
-    cascade_id = request.cascade_id or catalog.default_cascade
-    cascade = catalog.cascades.get(cascade_id)
-    if cascade is None:
-        known = ", ".join(sorted(catalog.cascades))
-        raise InputError("cascade_id", f"no cascade {cascade_id!r}; there is {known}")
+    name = request.cascade_id or catalog.default_cascade
+    candidates = _candidates(name, catalog)
     preference(request)
     if request.n not in (0, 1):
         raise InputError("n", f"{request.n} images asked for; send one call per image")
@@ -39,9 +36,23 @@ def check_request(request: generation_pb2.GenerateRequest, catalog: Catalog) -> 
         if not (math.isfinite(deadline_s) and deadline_s > 0):
             raise InputError("deadline_s", f"must be a finite number above 0, not {deadline_s}")
     _check_parameters(request.parameters)
-    for variant_id in (cascade.light, cascade.heavy):
-        _check_size(request.parameters, catalog.variants[variant_id])
-    return cascade
+    for cascade in candidates:
+        for variant_id in (cascade.light, cascade.heavy):
+            _check_size(request.parameters, catalog.variants[variant_id])
+    return name
+
+
+def _candidates(name: str, catalog: Catalog) -> list[Cascade]:
+    """Return the cascades that may answer a query that names one of them, or their class."""
+    if name in catalog.cascades:
+        return [catalog.cascades[name]]
+    if name in catalog.classes:
+        return [catalog.cascades[c] for c in catalog.classes[name].cascade_ids]
+    known = f"there is {', '.join(sorted(catalog.cascades))}"
+    classes = sorted(set(catalog.classes) - set(catalog.cascades))
+    if classes:
+        known += f"; or, as a class of several, {', '.join(classes)}"
+    raise InputError("cascade_id", f"no cascade {name!r}; {known}")
 
 
 def preference(request: generation_pb2.GenerateRequest) -> Preference:

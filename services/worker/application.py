@@ -12,6 +12,7 @@ from diffserve.catalog import Catalog
 from diffserve.config import WorkerSettings
 from diffserve.core import Variant
 from diffserve.errors import ConfigError, DiffServeError
+from diffserve.profiles.latency import LatencyProfile
 from diffserve.rpc.server import Health
 from services.worker.answers import Answers
 from services.worker.backends import Backends
@@ -38,12 +39,13 @@ class WorkerApplication:
             ConfigError: ``preload`` names an unknown variant.
         """
         self.catalog = catalog
-        self.backends = Backends(settings.device, num_threads, catalog.latency)
+        latency = _latency_on(settings.device_type, catalog)
+        self.backends = Backends(settings.device, num_threads, latency)
         self._settings = settings
         self._preload = _variants_to_preload(settings.preload, catalog)
         self._device = DeviceThread()
         residency = Residency(self.backends, settings.memory_bytes_max)
-        self.executor = Executor(residency, Latencies(catalog.latency), self._device)
+        self.executor = Executor(residency, Latencies(latency), self._device)
         scoring = ScoringClient(settings.discriminator_address, settings.score_timeout_s)
         self.answers = Answers(scoring)
         self.membership = Membership(
@@ -164,6 +166,17 @@ class WorkerApplication:
     def _cancel_tasks(self) -> None:
         for task in tuple(self._tasks):
             task.cancel()
+
+
+def _latency_on(device_type: str, catalog: Catalog) -> dict[str, LatencyProfile]:
+    """Return the catalog's profiles for a type of device; without one of its own, the common one.
+
+    Mock workers sleep by these.
+    """
+    return {
+        variant_id: catalog.latency_by_device.get(variant_id, {}).get(device_type, profile)
+        for variant_id, profile in catalog.latency.items()
+    }
 
 
 def _variants_to_preload(preload: str, catalog: Catalog) -> tuple[Variant, ...]:

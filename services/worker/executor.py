@@ -144,7 +144,9 @@ class Executor:
             wanted = (self.assigned, *self.coresident) if needs_assignment else ()
             if needs_assignment and variant.variant_id not in wanted:
                 raise StalePlanError(f"variant_id: {self.assigned} was assigned meanwhile")
-            return self._load_and_warm(variant, loop, frozenset(wanted))
+            # Beside those that matter more: the placement takes the room of its co-residents.
+            keep = wanted[: wanted.index(variant.variant_id)] if wanted else ()
+            return self._load_and_warm(variant, loop, keep)
 
         loop = asyncio.get_running_loop()
         self._num_loading += 1
@@ -185,7 +187,7 @@ class Executor:
         return Execution(execution_s, tuple(images), words)
 
     def _load_and_warm(
-        self, variant: Variant, loop: asyncio.AbstractEventLoop, keep: frozenset[str]
+        self, variant: Variant, loop: asyncio.AbstractEventLoop, keep: tuple[str, ...]
     ) -> tuple[float, Execution | None]:
         """Load a variant and try it out; on the device thread."""
         if variant.variant_id in self.residency.resident:

@@ -135,7 +135,9 @@ class Residency:
             )
 
     def _keys_of(self, variant_ids: Collection[str]) -> set[WeightsKey]:
-        return {key for key, group in self._groups.items() if not group.keys().isdisjoint(variant_ids)}
+        return {
+            key for key, group in self._groups.items() if not group.keys().isdisjoint(variant_ids)
+        }
 
     def _make_room(self, needed_bytes: int, keep: Collection[WeightsKey]) -> None:
         """Evict groups other than ``keep``, least recently used first, until the rest fits."""

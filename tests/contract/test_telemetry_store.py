@@ -59,6 +59,7 @@ async def use_everything(store: TelemetryStore) -> None:
     await store.save_workers(WORKERS)
     await store.save_profile("cpu", "light", {1: 0.1})
     await store.save_sketch("d", [0.5])
+    await store.save_calibration("d", "{}")
 
 
 async def test_reports_come_back_sorted_and_complete(store: TelemetryStore) -> None:
@@ -242,3 +243,10 @@ async def test_no_server_at_all_is_a_store_error() -> None:
     with pytest.raises(STORE_ERRORS):
         await store.ping()
     await store.close()
+
+
+async def test_calibrations(store: TelemetryStore) -> None:
+    assert await store.load_calibrations([]) == {}
+    assert await store.load_calibrations(["d", "e"]) == {}
+    await store.save_calibration("e", '{"num_scores": 3}')
+    assert await store.load_calibrations(["d", "e"]) == {"e": '{"num_scores": 3}'}

@@ -22,7 +22,7 @@ START_S = 60.0
 COMMAND = (sys.executable, "-m", "diffserve.cli.main")
 UP = (
     *(*COMMAND, "up", "--catalog", "mock", "--workers", "2"),
-    *("--controller-port", "0", "--loadbalancer-port", "0"),
+    *("--controller-port", "0", "--loadbalancer-port", "0", "--http-port", "0"),
     *("--worker-port", "0", "--discriminator-port", "0"),
 )
 RESTART_S = 2.0

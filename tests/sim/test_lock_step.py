@@ -45,6 +45,7 @@ class Recording(Balancer):
             {"c": harness.CASCADE},
             {"light": harness.LIGHT, "heavy": harness.HEAVY},
             BalancerParameters(),
+            quality={"c": harness.QUALITY},
         )
         self.said: list[tuple[float, Action]] = []
 
@@ -81,7 +82,7 @@ class FixedRanks(Confidences):
     def draw(self, prompt_id: int) -> float:
         return next(self._values)
 
-    def percentile(self, rank: float) -> float:
+    def percentile(self, rank: float, now_s: float = 0.0) -> float:
         return rank
 
 
@@ -100,7 +101,7 @@ def by_simulator(count: int) -> list[tuple[float, Action]]:
     system = System(
         router=balancer,
         controller=OnePlan(),
-        telemetry=lambda now_s: balancer_telemetry(balancer, "c", now_s),
+        telemetry=lambda now_s: balancer_telemetry(balancer, ["c"], now_s),
     )
     environment = Environment(
         catalog=_catalog(),

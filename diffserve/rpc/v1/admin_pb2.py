@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from diffserve.rpc.v1 import common_pb2 as diffserve_dot_rpc_dot_v1_dot_common__pb2
 from diffserve.rpc.v1 import controller_pb2 as diffserve_dot_rpc_dot_v1_dot_controller__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64iffserve/rpc/v1/admin.proto\x12\x10\x64iffserve.rpc.v1\x1a!diffserve/rpc/v1/controller.proto\"\x12\n\x10GetStatusRequest\"\xab\x02\n\x06Status\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06solver\x18\x02 \x01(\t\x12$\n\x04plan\x18\x03 \x01(\x0b\x32\x16.diffserve.rpc.v1.Plan\x12/\n\x07workers\x18\x04 \x03(\x0b\x32\x1e.diffserve.rpc.v1.WorkerStatus\x12\x31\n\x08\x63\x61scades\x18\x05 \x03(\x0b\x32\x1f.diffserve.rpc.v1.CascadeStatus\x12\x17\n\x0fredis_connected\x18\x06 \x01(\x08\x12\x17\n\x0ftelemetry_age_s\x18\x07 \x01(\x01\x12\x17\n\x0fplanning_paused\x18\x08 \x01(\x08\x12\x19\n\x11planning_period_s\x18\t \x01(\x01\x12\x10\n\x08uptime_s\x18\n \x01(\x01\"\x8d\x01\n\x0cWorkerStatus\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x10\n\x08resident\x18\x04 \x03(\t\x12\x10\n\x08\x61ssigned\x18\x05 \x01(\t\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x12\x13\n\x0blease_age_s\x18\x07 \x01(\x01\"\xbe\x02\n\rCascadeStatus\x12\x12\n\ncascade_id\x18\x01 \x01(\t\x12\r\n\x05light\x18\x02 \x01(\t\x12\r\n\x05heavy\x18\x03 \x01(\t\x12\r\n\x05slo_s\x18\x04 \x01(\x01\x12\x13\n\x0b\x61rrival_qps\x18\x05 \x01(\x01\x12\x1a\n\x12light_queue_length\x18\x06 \x01(\x05\x12\x1a\n\x12heavy_queue_length\x18\x07 \x01(\x05\x12?\n\x08outcomes\x18\x08 \x03(\x0b\x32-.diffserve.rpc.v1.CascadeStatus.OutcomesEntry\x12\x14\n\x0cnum_arrivals\x18\t \x01(\x03\x12\x17\n\x0fnum_in_progress\x18\n \x01(\x05\x1a/\n\rOutcomesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"!\n\x0eGetPlanRequest\x12\x0f\n\x07plan_id\x18\x01 \x01(\x03\"\x14\n\x12ListWorkersRequest\"F\n\x13ListWorkersResponse\x12/\n\x07workers\x18\x01 \x03(\x0b\x32\x1e.diffserve.rpc.v1.WorkerStatus\"\x15\n\x13ListCascadesRequest\"G\n\x14ListCascadesResponse\x12/\n\x08\x63\x61scades\x18\x01 \x03(\x0b\x32\x1d.diffserve.rpc.v1.CascadeInfo\"\xf5\x01\n\x0b\x43\x61scadeInfo\x12\x12\n\ncascade_id\x18\x01 \x01(\t\x12\x12\n\nis_default\x18\x02 \x01(\x08\x12,\n\x05light\x18\x03 \x01(\x0b\x32\x1d.diffserve.rpc.v1.VariantInfo\x12,\n\x05heavy\x18\x04 \x01(\x0b\x32\x1d.diffserve.rpc.v1.VariantInfo\x12\x15\n\rdiscriminator\x18\x05 \x01(\t\x12\r\n\x05slo_s\x18\x06 \x01(\x01\x12\x16\n\x0equality_metric\x18\x07 \x01(\t\x12\x11\n\tfractions\x18\x08 \x03(\x01\x12\x11\n\tqualities\x18\t \x03(\x01\"\xd4\x01\n\x0bVariantInfo\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x1b\n\x13num_inference_steps\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12\x42\n\x0b\x65xecution_s\x18\x05 \x03(\x0b\x32-.diffserve.rpc.v1.VariantInfo.ExecutionSEntry\x1a\x31\n\x0f\x45xecutionSEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"$\n\x12SetPlanningRequest\x12\x0e\n\x06paused\x18\x01 \x01(\x08\"%\n\x13SetPlanningResponse\x12\x0e\n\x06paused\x18\x01 \x01(\x08\"7\n\x12\x44rainWorkerRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0e\n\x06resume\x18\x02 \x01(\x08\"E\n\x13\x44rainWorkerResponse\x12.\n\x06worker\x18\x01 \x01(\x0b\x32\x1e.diffserve.rpc.v1.WorkerStatus2\x8a\x04\n\x05\x41\x64min\x12I\n\tGetStatus\x12\".diffserve.rpc.v1.GetStatusRequest\x1a\x18.diffserve.rpc.v1.Status\x12\x43\n\x07GetPlan\x12 .diffserve.rpc.v1.GetPlanRequest\x1a\x16.diffserve.rpc.v1.Plan\x12Z\n\x0bListWorkers\x12$.diffserve.rpc.v1.ListWorkersRequest\x1a%.diffserve.rpc.v1.ListWorkersResponse\x12]\n\x0cListCascades\x12%.diffserve.rpc.v1.ListCascadesRequest\x1a&.diffserve.rpc.v1.ListCascadesResponse\x12Z\n\x0bSetPlanning\x12$.diffserve.rpc.v1.SetPlanningRequest\x1a%.diffserve.rpc.v1.SetPlanningResponse\x12Z\n\x0b\x44rainWorker\x12$.diffserve.rpc.v1.DrainWorkerRequest\x1a%.diffserve.rpc.v1.DrainWorkerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64iffserve/rpc/v1/admin.proto\x12\x10\x64iffserve.rpc.v1\x1a\x1d\x64iffserve/rpc/v1/common.proto\x1a!diffserve/rpc/v1/controller.proto\"\x12\n\x10GetStatusRequest\"\xab\x02\n\x06Status\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06solver\x18\x02 \x01(\t\x12$\n\x04plan\x18\x03 \x01(\x0b\x32\x16.diffserve.rpc.v1.Plan\x12/\n\x07workers\x18\x04 \x03(\x0b\x32\x1e.diffserve.rpc.v1.WorkerStatus\x12\x31\n\x08\x63\x61scades\x18\x05 \x03(\x0b\x32\x1f.diffserve.rpc.v1.CascadeStatus\x12\x17\n\x0fredis_connected\x18\x06 \x01(\x08\x12\x17\n\x0ftelemetry_age_s\x18\x07 \x01(\x01\x12\x17\n\x0fplanning_paused\x18\x08 \x01(\x08\x12\x19\n\x11planning_period_s\x18\t \x01(\x01\x12\x10\n\x08uptime_s\x18\n \x01(\x01\"\x8d\x01\n\x0cWorkerStatus\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x10\n\x08resident\x18\x04 \x03(\t\x12\x10\n\x08\x61ssigned\x18\x05 \x01(\t\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x12\x13\n\x0blease_age_s\x18\x07 \x01(\x01\"\xf2\x02\n\rCascadeStatus\x12\x12\n\ncascade_id\x18\x01 \x01(\t\x12\r\n\x05light\x18\x02 \x01(\t\x12\r\n\x05heavy\x18\x03 \x01(\t\x12\r\n\x05slo_s\x18\x04 \x01(\x01\x12\x13\n\x0b\x61rrival_qps\x18\x05 \x01(\x01\x12\x1a\n\x12light_queue_length\x18\x06 \x01(\x05\x12\x1a\n\x12heavy_queue_length\x18\x07 \x01(\x05\x12?\n\x08outcomes\x18\x08 \x03(\x0b\x32-.diffserve.rpc.v1.CascadeStatus.OutcomesEntry\x12\x14\n\x0cnum_arrivals\x18\t \x01(\x03\x12\x17\n\x0fnum_in_progress\x18\n \x01(\x05\x12\x32\n\x0b\x63\x61libration\x18\x0b \x01(\x0b\x32\x1d.diffserve.rpc.v1.Calibration\x1a/\n\rOutcomesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"!\n\x0eGetPlanRequest\x12\x0f\n\x07plan_id\x18\x01 \x01(\x03\"\x14\n\x12ListWorkersRequest\"F\n\x13ListWorkersResponse\x12/\n\x07workers\x18\x01 \x03(\x0b\x32\x1e.diffserve.rpc.v1.WorkerStatus\"\x15\n\x13ListCascadesRequest\"G\n\x14ListCascadesResponse\x12/\n\x08\x63\x61scades\x18\x01 \x03(\x0b\x32\x1d.diffserve.rpc.v1.CascadeInfo\"\x87\x02\n\x0b\x43\x61scadeInfo\x12\x12\n\ncascade_id\x18\x01 \x01(\t\x12\x12\n\nis_default\x18\x02 \x01(\x08\x12,\n\x05light\x18\x03 \x01(\x0b\x32\x1d.diffserve.rpc.v1.VariantInfo\x12,\n\x05heavy\x18\x04 \x01(\x0b\x32\x1d.diffserve.rpc.v1.VariantInfo\x12\x15\n\rdiscriminator\x18\x05 \x01(\t\x12\r\n\x05slo_s\x18\x06 \x01(\x01\x12\x16\n\x0equality_metric\x18\x07 \x01(\t\x12\x11\n\tfractions\x18\x08 \x03(\x01\x12\x11\n\tqualities\x18\t \x03(\x01\x12\x10\n\x08\x63lass_id\x18\n \x01(\t\"\xd4\x01\n\x0bVariantInfo\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x1b\n\x13num_inference_steps\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12\x42\n\x0b\x65xecution_s\x18\x05 \x03(\x0b\x32-.diffserve.rpc.v1.VariantInfo.ExecutionSEntry\x1a\x31\n\x0f\x45xecutionSEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"$\n\x12SetPlanningRequest\x12\x0e\n\x06paused\x18\x01 \x01(\x08\"%\n\x13SetPlanningResponse\x12\x0e\n\x06paused\x18\x01 \x01(\x08\"7\n\x12\x44rainWorkerRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0e\n\x06resume\x18\x02 \x01(\x08\"E\n\x13\x44rainWorkerResponse\x12.\n\x06worker\x18\x01 \x01(\x0b\x32\x1e.diffserve.rpc.v1.WorkerStatus2\x8a\x04\n\x05\x41\x64min\x12I\n\tGetStatus\x12\".diffserve.rpc.v1.GetStatusRequest\x1a\x18.diffserve.rpc.v1.Status\x12\x43\n\x07GetPlan\x12 .diffserve.rpc.v1.GetPlanRequest\x1a\x16.diffserve.rpc.v1.Plan\x12Z\n\x0bListWorkers\x12$.diffserve.rpc.v1.ListWorkersRequest\x1a%.diffserve.rpc.v1.ListWorkersResponse\x12]\n\x0cListCascades\x12%.diffserve.rpc.v1.ListCascadesRequest\x1a&.diffserve.rpc.v1.ListCascadesResponse\x12Z\n\x0bSetPlanning\x12$.diffserve.rpc.v1.SetPlanningRequest\x1a%.diffserve.rpc.v1.SetPlanningResponse\x12Z\n\x0b\x44rainWorker\x12$.diffserve.rpc.v1.DrainWorkerRequest\x1a%.diffserve.rpc.v1.DrainWorkerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,40 +37,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CASCADESTATUS_OUTCOMESENTRY']._serialized_options = b'8\001'
   _globals['_VARIANTINFO_EXECUTIONSENTRY']._loaded_options = None
   _globals['_VARIANTINFO_EXECUTIONSENTRY']._serialized_options = b'8\001'
-  _globals['_GETSTATUSREQUEST']._serialized_start=85
-  _globals['_GETSTATUSREQUEST']._serialized_end=103
-  _globals['_STATUS']._serialized_start=106
-  _globals['_STATUS']._serialized_end=405
-  _globals['_WORKERSTATUS']._serialized_start=408
-  _globals['_WORKERSTATUS']._serialized_end=549
-  _globals['_CASCADESTATUS']._serialized_start=552
-  _globals['_CASCADESTATUS']._serialized_end=870
-  _globals['_CASCADESTATUS_OUTCOMESENTRY']._serialized_start=823
-  _globals['_CASCADESTATUS_OUTCOMESENTRY']._serialized_end=870
-  _globals['_GETPLANREQUEST']._serialized_start=872
-  _globals['_GETPLANREQUEST']._serialized_end=905
-  _globals['_LISTWORKERSREQUEST']._serialized_start=907
-  _globals['_LISTWORKERSREQUEST']._serialized_end=927
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=929
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=999
-  _globals['_LISTCASCADESREQUEST']._serialized_start=1001
-  _globals['_LISTCASCADESREQUEST']._serialized_end=1022
-  _globals['_LISTCASCADESRESPONSE']._serialized_start=1024
-  _globals['_LISTCASCADESRESPONSE']._serialized_end=1095
-  _globals['_CASCADEINFO']._serialized_start=1098
-  _globals['_CASCADEINFO']._serialized_end=1343
-  _globals['_VARIANTINFO']._serialized_start=1346
-  _globals['_VARIANTINFO']._serialized_end=1558
-  _globals['_VARIANTINFO_EXECUTIONSENTRY']._serialized_start=1509
-  _globals['_VARIANTINFO_EXECUTIONSENTRY']._serialized_end=1558
-  _globals['_SETPLANNINGREQUEST']._serialized_start=1560
-  _globals['_SETPLANNINGREQUEST']._serialized_end=1596
-  _globals['_SETPLANNINGRESPONSE']._serialized_start=1598
-  _globals['_SETPLANNINGRESPONSE']._serialized_end=1635
-  _globals['_DRAINWORKERREQUEST']._serialized_start=1637
-  _globals['_DRAINWORKERREQUEST']._serialized_end=1692
-  _globals['_DRAINWORKERRESPONSE']._serialized_start=1694
-  _globals['_DRAINWORKERRESPONSE']._serialized_end=1763
-  _globals['_ADMIN']._serialized_start=1766
-  _globals['_ADMIN']._serialized_end=2288
+  _globals['_GETSTATUSREQUEST']._serialized_start=116
+  _globals['_GETSTATUSREQUEST']._serialized_end=134
+  _globals['_STATUS']._serialized_start=137
+  _globals['_STATUS']._serialized_end=436
+  _globals['_WORKERSTATUS']._serialized_start=439
+  _globals['_WORKERSTATUS']._serialized_end=580
+  _globals['_CASCADESTATUS']._serialized_start=583
+  _globals['_CASCADESTATUS']._serialized_end=953
+  _globals['_CASCADESTATUS_OUTCOMESENTRY']._serialized_start=906
+  _globals['_CASCADESTATUS_OUTCOMESENTRY']._serialized_end=953
+  _globals['_GETPLANREQUEST']._serialized_start=955
+  _globals['_GETPLANREQUEST']._serialized_end=988
+  _globals['_LISTWORKERSREQUEST']._serialized_start=990
+  _globals['_LISTWORKERSREQUEST']._serialized_end=1010
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=1012
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=1082
+  _globals['_LISTCASCADESREQUEST']._serialized_start=1084
+  _globals['_LISTCASCADESREQUEST']._serialized_end=1105
+  _globals['_LISTCASCADESRESPONSE']._serialized_start=1107
+  _globals['_LISTCASCADESRESPONSE']._serialized_end=1178
+  _globals['_CASCADEINFO']._serialized_start=1181
+  _globals['_CASCADEINFO']._serialized_end=1444
+  _globals['_VARIANTINFO']._serialized_start=1447
+  _globals['_VARIANTINFO']._serialized_end=1659
+  _globals['_VARIANTINFO_EXECUTIONSENTRY']._serialized_start=1610
+  _globals['_VARIANTINFO_EXECUTIONSENTRY']._serialized_end=1659
+  _globals['_SETPLANNINGREQUEST']._serialized_start=1661
+  _globals['_SETPLANNINGREQUEST']._serialized_end=1697
+  _globals['_SETPLANNINGRESPONSE']._serialized_start=1699
+  _globals['_SETPLANNINGRESPONSE']._serialized_end=1736
+  _globals['_DRAINWORKERREQUEST']._serialized_start=1738
+  _globals['_DRAINWORKERREQUEST']._serialized_end=1793
+  _globals['_DRAINWORKERRESPONSE']._serialized_start=1795
+  _globals['_DRAINWORKERRESPONSE']._serialized_end=1864
+  _globals['_ADMIN']._serialized_start=1867
+  _globals['_ADMIN']._serialized_end=2389
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from diffserve.rpc.v1 import common_pb2 as _common_pb2
 from diffserve.rpc.v1 import controller_pb2 as _controller_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -176,6 +177,7 @@ class CascadeStatus(_message.Message):
     OUTCOMES_FIELD_NUMBER: _builtins.int
     NUM_ARRIVALS_FIELD_NUMBER: _builtins.int
     NUM_IN_PROGRESS_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
     cascade_id: _builtins.str
     """Which cascade."""
     light: _builtins.str
@@ -198,6 +200,10 @@ class CascadeStatus(_message.Message):
     def outcomes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Outcome name -> number since the load balancers started."""
 
+    @_builtins.property
+    def calibration(self) -> _common_pb2.Calibration:
+        """What its discriminator has learnt; absent while that does not report."""
+
     def __init__(
         self,
         *,
@@ -211,10 +217,11 @@ class CascadeStatus(_message.Message):
         outcomes: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         num_arrivals: _builtins.int = ...,
         num_in_progress: _builtins.int = ...,
+        calibration: _common_pb2.Calibration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival_qps", b"arrival_qps", "cascade_id", b"cascade_id", "heavy", b"heavy", "heavy_queue_length", b"heavy_queue_length", "light", b"light", "light_queue_length", b"light_queue_length", "num_arrivals", b"num_arrivals", "num_in_progress", b"num_in_progress", "outcomes", b"outcomes", "slo_s", b"slo_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival_qps", b"arrival_qps", "calibration", b"calibration", "cascade_id", b"cascade_id", "heavy", b"heavy", "heavy_queue_length", b"heavy_queue_length", "light", b"light", "light_queue_length", b"light_queue_length", "num_arrivals", b"num_arrivals", "num_in_progress", b"num_in_progress", "outcomes", b"outcomes", "slo_s", b"slo_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -327,16 +334,19 @@ class CascadeInfo(_message.Message):
     QUALITY_METRIC_FIELD_NUMBER: _builtins.int
     FRACTIONS_FIELD_NUMBER: _builtins.int
     QUALITIES_FIELD_NUMBER: _builtins.int
+    CLASS_ID_FIELD_NUMBER: _builtins.int
     cascade_id: _builtins.str
     """Which cascade."""
     is_default: _builtins.bool
-    """The one used when a client names none."""
+    """The one used when a client names none; of a class, every member."""
     discriminator: _builtins.str
     """Scoring model."""
     slo_s: _builtins.float
     """Allowed duration, seconds."""
     quality_metric: _builtins.str
     """What the quality curve measures."""
+    class_id: _builtins.str
+    """Request class: clients may name it in place of the cascade. A class of its own has its name."""
     @_builtins.property
     def light(self) -> Global___VariantInfo:
         """Light variant."""
@@ -365,10 +375,11 @@ class CascadeInfo(_message.Message):
         quality_metric: _builtins.str = ...,
         fractions: _abc.Iterable[_builtins.float] | None = ...,
         qualities: _abc.Iterable[_builtins.float] | None = ...,
+        class_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heavy", b"heavy", "light", b"light"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cascade_id", b"cascade_id", "discriminator", b"discriminator", "fractions", b"fractions", "heavy", b"heavy", "is_default", b"is_default", "light", b"light", "qualities", b"qualities", "quality_metric", b"quality_metric", "slo_s", b"slo_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cascade_id", b"cascade_id", "class_id", b"class_id", "discriminator", b"discriminator", "fractions", b"fractions", "heavy", b"heavy", "is_default", b"is_default", "light", b"light", "qualities", b"qualities", "quality_metric", b"quality_metric", "slo_s", b"slo_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,21 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64iffserve/rpc/v1/common.proto\x12\x10\x64iffserve.rpc.v1\"H\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"\xde\x01\n\x14GenerationParameters\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x02 \x01(\t\x12\x11\n\x04seed\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12\x1b\n\x13num_inference_steps\x18\x06 \x01(\x05\x12\x1b\n\x0eguidance_scale\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\routput_format\x18\x08 \x01(\tB\x07\n\x05_seedB\x11\n\x0f_guidance_scale\"\x94\x01\n\nStageTimes\x12\x15\n\rlight_queue_s\x18\x01 \x01(\x01\x12\x19\n\x11light_execution_s\x18\x02 \x01(\x01\x12\x11\n\tscoring_s\x18\x03 \x01(\x01\x12\x15\n\rheavy_queue_s\x18\x04 \x01(\x01\x12\x19\n\x11heavy_execution_s\x18\x05 \x01(\x01\x12\x0f\n\x07total_s\x18\x06 \x01(\x01*i\n\nPreference\x12\x1a\n\x16PREFERENCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPREFERENCE_AUTO\x10\x01\x12\x14\n\x10PREFERENCE_LIGHT\x10\x02\x12\x14\n\x10PREFERENCE_HEAVY\x10\x03*\xba\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x11\n\rOUTCOME_LIGHT\x10\x01\x12\x11\n\rOUTCOME_HEAVY\x10\x02\x12\x1a\n\x16OUTCOME_LIGHT_FALLBACK\x10\x03\x12\x14\n\x10OUTCOME_REJECTED\x10\x04\x12\x13\n\x0fOUTCOME_EXPIRED\x10\x05\x12\x15\n\x11OUTCOME_CANCELLED\x10\x06\x12\x12\n\x0eOUTCOME_FAILED\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64iffserve/rpc/v1/common.proto\x12\x10\x64iffserve.rpc.v1\"H\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"\xde\x01\n\x14GenerationParameters\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x02 \x01(\t\x12\x11\n\x04seed\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12\x1b\n\x13num_inference_steps\x18\x06 \x01(\x05\x12\x1b\n\x0eguidance_scale\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\routput_format\x18\x08 \x01(\tB\x07\n\x05_seedB\x11\n\x0f_guidance_scale\"r\n\nLightScore\x12\x12\n\ncascade_id\x18\x01 \x01(\t\x12\x15\n\rdiscriminator\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x12\n\npercentile\x18\x04 \x01(\x01\x12\x11\n\tis_shadow\x18\x05 \x01(\x08\"\x94\x01\n\nStageTimes\x12\x15\n\rlight_queue_s\x18\x01 \x01(\x01\x12\x19\n\x11light_execution_s\x18\x02 \x01(\x01\x12\x11\n\tscoring_s\x18\x03 \x01(\x01\x12\x15\n\rheavy_queue_s\x18\x04 \x01(\x01\x12\x19\n\x11heavy_execution_s\x18\x05 \x01(\x01\x12\x0f\n\x07total_s\x18\x06 \x01(\x01\"\x8e\x02\n\x0b\x43\x61libration\x12\x15\n\rdiscriminator\x18\x01 \x01(\t\x12\x12\n\nnum_scores\x18\x02 \x01(\x03\x12\x11\n\tfractions\x18\x03 \x03(\x01\x12\x12\n\nthresholds\x18\x04 \x03(\x01\x12&\n\x05\x64rift\x18\x05 \x01(\x0b\x32\x17.diffserve.rpc.v1.Drift\x12\x37\n\x05gains\x18\x06 \x03(\x0b\x32(.diffserve.rpc.v1.Calibration.GainsEntry\x1aL\n\nGainsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.diffserve.rpc.v1.CascadeGains:\x02\x38\x01\"j\n\x05\x44rift\x12\x0b\n\x03psi\x18\x01 \x01(\x01\x12\n\n\x02ks\x18\x02 \x01(\x01\x12\x12\n\nks_p_value\x18\x03 \x01(\x01\x12\x13\n\x0bnum_samples\x18\x04 \x01(\x03\x12\x10\n\x08is_alarm\x18\x05 \x01(\x08\x12\r\n\x05\x66or_s\x18\x06 \x01(\x01\"\xa4\x01\n\x0c\x43\x61scadeGains\x12\r\n\x05gains\x18\x01 \x03(\x01\x12\x11\n\tnum_pairs\x18\x02 \x01(\x03\x12\x13\n\x0bis_complete\x18\x03 \x01(\x08\x12\x11\n\tqualities\x18\x04 \x03(\x01\x12\x13\n\x0bnum_shadows\x18\x05 \x01(\x03\x12\x17\n\x0fnum_bad_accepts\x18\x06 \x01(\x03\x12\x1c\n\x14\x62\x61\x64_accept_share_max\x18\x07 \x01(\x01*i\n\nPreference\x12\x1a\n\x16PREFERENCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPREFERENCE_AUTO\x10\x01\x12\x14\n\x10PREFERENCE_LIGHT\x10\x02\x12\x14\n\x10PREFERENCE_HEAVY\x10\x03*\xba\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x11\n\rOUTCOME_LIGHT\x10\x01\x12\x11\n\rOUTCOME_HEAVY\x10\x02\x12\x1a\n\x16OUTCOME_LIGHT_FALLBACK\x10\x03\x12\x14\n\x10OUTCOME_REJECTED\x10\x04\x12\x13\n\x0fOUTCOME_EXPIRED\x10\x05\x12\x15\n\x11OUTCOME_CANCELLED\x10\x06\x12\x12\n\x0eOUTCOME_FAILED\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'diffserve.rpc.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PREFERENCE']._serialized_start=501
-  _globals['_PREFERENCE']._serialized_end=606
-  _globals['_OUTCOME']._serialized_start=609
-  _globals['_OUTCOME']._serialized_end=795
+  _globals['_CALIBRATION_GAINSENTRY']._loaded_options = None
+  _globals['_CALIBRATION_GAINSENTRY']._serialized_options = b'8\001'
+  _globals['_PREFERENCE']._serialized_start=1165
+  _globals['_PREFERENCE']._serialized_end=1270
+  _globals['_OUTCOME']._serialized_start=1273
+  _globals['_OUTCOME']._serialized_end=1459
   _globals['_IMAGE']._serialized_start=51
   _globals['_IMAGE']._serialized_end=123
   _globals['_GENERATIONPARAMETERS']._serialized_start=126
   _globals['_GENERATIONPARAMETERS']._serialized_end=348
-  _globals['_STAGETIMES']._serialized_start=351
-  _globals['_STAGETIMES']._serialized_end=499
+  _globals['_LIGHTSCORE']._serialized_start=350
+  _globals['_LIGHTSCORE']._serialized_end=464
+  _globals['_STAGETIMES']._serialized_start=467
+  _globals['_STAGETIMES']._serialized_end=615
+  _globals['_CALIBRATION']._serialized_start=618
+  _globals['_CALIBRATION']._serialized_end=888
+  _globals['_CALIBRATION_GAINSENTRY']._serialized_start=812
+  _globals['_CALIBRATION_GAINSENTRY']._serialized_end=888
+  _globals['_DRIFT']._serialized_start=890
+  _globals['_DRIFT']._serialized_end=996
+  _globals['_CASCADEGAINS']._serialized_start=999
+  _globals['_CASCADEGAINS']._serialized_end=1163
 # @@protoc_insertion_point(module_scope)

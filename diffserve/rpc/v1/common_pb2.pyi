@@ -5,8 +5,10 @@ Messages shared by the services of DiffServe. Durations are seconds as double; n
 ever crosses a machine. A field's comment says what its absence (0, empty) means.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -183,6 +185,46 @@ class GenerationParameters(_message.Message):
 Global___GenerationParameters: _TypeAlias = GenerationParameters  # noqa: Y015
 
 @_typing.final
+class LightScore(_message.Message):
+    """What the discriminator said of a light image; travels with the heavy image of the same query, so
+    that scoring that one tells what it adds.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASCADE_ID_FIELD_NUMBER: _builtins.int
+    DISCRIMINATOR_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    PERCENTILE_FIELD_NUMBER: _builtins.int
+    IS_SHADOW_FIELD_NUMBER: _builtins.int
+    cascade_id: _builtins.str
+    """Cascade that served the query."""
+    discriminator: _builtins.str
+    """Scoring model of the cascade."""
+    confidence: _builtins.float
+    """0..1; higher means: keep the light image."""
+    percentile: _builtins.float
+    """Share of recent confidences below this one, when it was scored, 0..1."""
+    is_shadow: _builtins.bool
+    """The light image was accepted; the heavy one is drawn for calibration alone."""
+    def __init__(
+        self,
+        *,
+        cascade_id: _builtins.str = ...,
+        discriminator: _builtins.str = ...,
+        confidence: _builtins.float = ...,
+        percentile: _builtins.float = ...,
+        is_shadow: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cascade_id", b"cascade_id", "confidence", b"confidence", "discriminator", b"discriminator", "is_shadow", b"is_shadow", "percentile", b"percentile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LightScore: _TypeAlias = LightScore  # noqa: Y015
+
+@_typing.final
 class StageTimes(_message.Message):
     """Where the time of one query went. A stage that did not run is 0."""
 
@@ -223,3 +265,166 @@ class StageTimes(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StageTimes: _TypeAlias = StageTimes  # noqa: Y015
+
+@_typing.final
+class Calibration(_message.Message):
+    """What a discriminator has learnt while serving. Also a Redis key, as protobuf JSON."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class GainsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___CascadeGains: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___CascadeGains | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    DISCRIMINATOR_FIELD_NUMBER: _builtins.int
+    NUM_SCORES_FIELD_NUMBER: _builtins.int
+    FRACTIONS_FIELD_NUMBER: _builtins.int
+    THRESHOLDS_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
+    GAINS_FIELD_NUMBER: _builtins.int
+    discriminator: _builtins.str
+    """Name of the scoring model."""
+    num_scores: _builtins.int
+    """Confidences of light images since the discriminator started, up to the size of its sketch."""
+    @_builtins.property
+    def fractions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Shares deferred: 0, 0.05, ..., 1."""
+
+    @_builtins.property
+    def thresholds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Confidence below which each share of recent images lies."""
+
+    @_builtins.property
+    def drift(self) -> Global___Drift:
+        """Absent when there is no deferral profile to compare with."""
+
+    @_builtins.property
+    def gains(self) -> _containers.MessageMap[_builtins.str, Global___CascadeGains]:
+        """What the heavy variant adds, by cascade; cascades without scored pairs are absent."""
+
+    def __init__(
+        self,
+        *,
+        discriminator: _builtins.str = ...,
+        num_scores: _builtins.int = ...,
+        fractions: _abc.Iterable[_builtins.float] | None = ...,
+        thresholds: _abc.Iterable[_builtins.float] | None = ...,
+        drift: Global___Drift | None = ...,
+        gains: _abc.Mapping[_builtins.str, Global___CascadeGains] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discriminator", b"discriminator", "drift", b"drift", "fractions", b"fractions", "gains", b"gains", "num_scores", b"num_scores", "thresholds", b"thresholds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Calibration: _TypeAlias = Calibration  # noqa: Y015
+
+@_typing.final
+class Drift(_message.Message):
+    """How far recent confidences are from those with which the cascade was measured."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PSI_FIELD_NUMBER: _builtins.int
+    KS_FIELD_NUMBER: _builtins.int
+    KS_P_VALUE_FIELD_NUMBER: _builtins.int
+    NUM_SAMPLES_FIELD_NUMBER: _builtins.int
+    IS_ALARM_FIELD_NUMBER: _builtins.int
+    FOR_S_FIELD_NUMBER: _builtins.int
+    psi: _builtins.float
+    """Population stability index; above 0.2 counts as changed."""
+    ks: _builtins.float
+    """Kolmogorov-Smirnov distance, 0..1."""
+    ks_p_value: _builtins.float
+    """Chance of such a distance without drift."""
+    num_samples: _builtins.int
+    """Confidences behind the figures."""
+    is_alarm: _builtins.bool
+    """The distribution has changed. The share deferred is held all the same."""
+    for_s: _builtins.float
+    """For how long it has been so, or not been so, seconds."""
+    def __init__(
+        self,
+        *,
+        psi: _builtins.float = ...,
+        ks: _builtins.float = ...,
+        ks_p_value: _builtins.float = ...,
+        num_samples: _builtins.int = ...,
+        is_alarm: _builtins.bool = ...,
+        for_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["for_s", b"for_s", "is_alarm", b"is_alarm", "ks", b"ks", "ks_p_value", b"ks_p_value", "num_samples", b"num_samples", "psi", b"psi"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Drift: _TypeAlias = Drift  # noqa: Y015
+
+@_typing.final
+class CascadeGains(_message.Message):
+    """Gains of one cascade in units of the discriminator's confidence, which is not FID."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAINS_FIELD_NUMBER: _builtins.int
+    NUM_PAIRS_FIELD_NUMBER: _builtins.int
+    IS_COMPLETE_FIELD_NUMBER: _builtins.int
+    QUALITIES_FIELD_NUMBER: _builtins.int
+    NUM_SHADOWS_FIELD_NUMBER: _builtins.int
+    NUM_BAD_ACCEPTS_FIELD_NUMBER: _builtins.int
+    BAD_ACCEPT_SHARE_MAX_FIELD_NUMBER: _builtins.int
+    num_pairs: _builtins.int
+    """Pairs of scored images behind them."""
+    is_complete: _builtins.bool
+    """Every step has pairs enough to plan with."""
+    num_shadows: _builtins.int
+    """Accepted images whose heavy image was drawn too."""
+    num_bad_accepts: _builtins.int
+    """Of these, the heavy image was better by more than 0.1."""
+    bad_accept_share_max: _builtins.float
+    """Upper bound of the share of bad accepts, 95 % sure; 1 without a sample."""
+    @_builtins.property
+    def gains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Expected gain of a deferral by rank of the light image, in evenly wide steps from 0 to 1."""
+
+    @_builtins.property
+    def qualities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Mean confidence of the answers when the shares 0, ..., 1 are deferred, one more than gains."""
+
+    def __init__(
+        self,
+        *,
+        gains: _abc.Iterable[_builtins.float] | None = ...,
+        num_pairs: _builtins.int = ...,
+        is_complete: _builtins.bool = ...,
+        qualities: _abc.Iterable[_builtins.float] | None = ...,
+        num_shadows: _builtins.int = ...,
+        num_bad_accepts: _builtins.int = ...,
+        bad_accept_share_max: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad_accept_share_max", b"bad_accept_share_max", "gains", b"gains", "is_complete", b"is_complete", "num_bad_accepts", b"num_bad_accepts", "num_pairs", b"num_pairs", "num_shadows", b"num_shadows", "qualities", b"qualities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CascadeGains: _TypeAlias = CascadeGains  # noqa: Y015

@@ -76,22 +76,28 @@ class RegisterResponse(_message.Message):
     LEASE_S_FIELD_NUMBER: _builtins.int
     ASSIGNED_FIELD_NUMBER: _builtins.int
     PLAN_ID_FIELD_NUMBER: _builtins.int
+    CORESIDENT_FIELD_NUMBER: _builtins.int
     lease_s: _builtins.float
     """Seconds until the lease runs out."""
     assigned: _builtins.str
     """Variant this worker should hold by the plan in force; empty when none."""
     plan_id: _builtins.int
     """Plan in force; 0 before the first."""
+    @_builtins.property
+    def coresident(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Variants to hold beside it, by time sharing."""
+
     def __init__(
         self,
         *,
         lease_s: _builtins.float = ...,
         assigned: _builtins.str = ...,
         plan_id: _builtins.int = ...,
+        coresident: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "lease_s", b"lease_s", "plan_id", b"plan_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "coresident", b"coresident", "lease_s", b"lease_s", "plan_id", b"plan_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -312,10 +318,13 @@ class ReportProfileRequest(_message.Message):
     WORKER_ID_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     LATENCIES_FIELD_NUMBER: _builtins.int
+    DEVICE_TYPE_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Which worker measured."""
     device: _builtins.str
     """Its device."""
+    device_type: _builtins.str
+    """Kind of device; empty: the kind that `device` names."""
     @_builtins.property
     def latencies(self) -> _containers.RepeatedCompositeFieldContainer[_worker_pb2.LatencySample]:
         """What it measured."""
@@ -326,10 +335,11 @@ class ReportProfileRequest(_message.Message):
         worker_id: _builtins.str = ...,
         device: _builtins.str = ...,
         latencies: _abc.Iterable[_worker_pb2.LatencySample] | None = ...,
+        device_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "latencies", b"latencies", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "device_type", b"device_type", "latencies", b"latencies", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,6 +55,7 @@ class ScoredImage(_message.Message):
 
     PROMPT_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    LIGHT_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """What was asked for."""
     @_builtins.property
@@ -63,15 +64,23 @@ class ScoredImage(_message.Message):
         from the top).
         """
 
+    @_builtins.property
+    def light(self) -> _common_pb2.LightScore:
+        """Present in all images or in none: `image` is the heavy image of a query whose light one scored
+        so. The pair refines the gains of its cascade, the sketch stays as it is, and the call is
+        refused with RESOURCE_EXHAUSTED while others wait.
+        """
+
     def __init__(
         self,
         *,
         prompt: _builtins.str = ...,
         image: _common_pb2.Image | None = ...,
+        light: _common_pb2.LightScore | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "light", b"light"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "prompt", b"prompt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "light", b"light", "prompt", b"prompt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,7 +30,9 @@ class GenerateRequest(_message.Message):
     N_FIELD_NUMBER: _builtins.int
     QUERY_ID_FIELD_NUMBER: _builtins.int
     cascade_id: _builtins.str
-    """Which cascade; empty means the default cascade of the deployment."""
+    """Which cascade, or a request class: the plan divides its queries among several cascades. Empty
+    means the default of the deployment.
+    """
     preference: _common_pb2.Preference.ValueType
     """AUTO when absent."""
     deadline_s: _builtins.float

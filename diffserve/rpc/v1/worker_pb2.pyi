@@ -64,6 +64,7 @@ class BatchQuery(_message.Message):
     QUERY_ID_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     BUDGET_S_FIELD_NUMBER: _builtins.int
+    LIGHT_FIELD_NUMBER: _builtins.int
     query_id: _builtins.str
     """Id of the query."""
     budget_s: _builtins.float
@@ -72,16 +73,23 @@ class BatchQuery(_message.Message):
     def parameters(self) -> _common_pb2.GenerationParameters:
         """What to draw; seed is always set here."""
 
+    @_builtins.property
+    def light(self) -> _common_pb2.LightScore:
+        """Of a deferred query: its light image. The heavy one is then scored too, once it has been sent
+        and while the discriminator has nothing else to do; no answer waits for that.
+        """
+
     def __init__(
         self,
         *,
         query_id: _builtins.str = ...,
         parameters: _common_pb2.GenerationParameters | None = ...,
         budget_s: _builtins.float = ...,
+        light: _common_pb2.LightScore | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["light", b"light", "parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "parameters", b"parameters", "query_id", b"query_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "light", b"light", "parameters", b"parameters", "query_id", b"query_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -274,19 +282,25 @@ class AssignRequest(_message.Message):
 
     VARIANT_ID_FIELD_NUMBER: _builtins.int
     PLAN_ID_FIELD_NUMBER: _builtins.int
+    CORESIDENT_FIELD_NUMBER: _builtins.int
     variant_id: _builtins.str
     """Variant to make resident."""
     plan_id: _builtins.int
     """Plan that asks for it; an older plan than the last one seen is refused with ABORTED."""
+    @_builtins.property
+    def coresident(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Variants to hold beside it, for workers that share their time; loaded after it, in this order."""
+
     def __init__(
         self,
         *,
         variant_id: _builtins.str = ...,
         plan_id: _builtins.int = ...,
+        coresident: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan_id", b"plan_id", "variant_id", b"variant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coresident", b"coresident", "plan_id", b"plan_id", "variant_id", b"variant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

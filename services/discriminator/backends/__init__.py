@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diffserve.catalog import Discriminator
 from diffserve.errors import ConfigError
+from diffserve.profiles.curves import DeferralProfile
 from services.discriminator.backends.base import Scorer
 from services.discriminator.backends.mock import MockScorer
 
@@ -17,9 +18,18 @@ MOCK_SCORER = "mock"
 
 
 def load_scorers(
-    discriminators: Sequence[Discriminator], device: str, num_threads: int
+    discriminators: Sequence[Discriminator],
+    profiles: Mapping[str, DeferralProfile],
+    device: str,
+    num_threads: int,
 ) -> dict[str, Scorer]:
     """Return the scorer of each discriminator. Call it on the thread that will score.
+
+    Args:
+        discriminators: To load.
+        profiles: By ``discriminator_id``: which confidences a mock gives; even ones without.
+        device: Where the models run; ``auto`` finds out.
+        num_threads: CPU threads.
 
     Raises:
         ConfigError: a class or its weights cannot be loaded; names the field.
@@ -27,14 +37,14 @@ def load_scorers(
     if any(discriminator.scorer != MOCK_SCORER for discriminator in discriminators):
         device = _prepare_torch(device, num_threads)
     return {
-        discriminator.discriminator_id: _load(discriminator, device)
+        discriminator.discriminator_id: MockScorer(profiles.get(discriminator.discriminator_id))
+        if discriminator.scorer == MOCK_SCORER
+        else _load(discriminator, device)
         for discriminator in discriminators
     }
 
 
 def _load(discriminator: Discriminator, device: str) -> Scorer:
-    if discriminator.scorer == MOCK_SCORER:
-        return MockScorer()
     where = f"discriminator.{discriminator.discriminator_id}"
     module_name, _, class_name = discriminator.scorer.partition(":")
     try:

@@ -57,6 +57,11 @@ class Backends:
         """``cpu``, ``cuda:0`` and so on."""
         return (self._diffusers or self._mock).device
 
+    @property
+    def device_type(self) -> str:
+        """Kind of the device: the name that CUDA tells, else ``cpu``."""
+        return (self._diffusers or self._mock).device_type
+
     def memory(self) -> Memory:
         """Return the memory of the device, or of the process on CPU."""
         return (self._diffusers or self._mock).memory()

@@ -47,9 +47,15 @@ class Replica(Protocol):
 
 
 class Backend(Protocol):
-    """Loads variants onto one device."""
+    """Loads variants onto one device.
+
+    Attributes:
+        device: ``cpu``, ``cuda:0`` and so on.
+        device_type: Kind of it: the name that CUDA tells, else ``cpu``.
+    """
 
     device: str
+    device_type: str
 
     def estimate_bytes(self, variant: Variant) -> int:
         """Return what loading would take as far as can be told, 0 when unknown.

@@ -129,6 +129,8 @@ class DiffusersBackend:
         # With OpenMP the count belongs to the calling thread: this must be the device thread.
         torch.set_num_threads(num_threads)
         self.device = _resolve_device(device)
+        on_cuda = self.device.startswith("cuda")
+        self.device_type = torch.cuda.get_device_name(self.device) if on_cuda else "cpu"
 
     def estimate_bytes(self, variant: Variant) -> int:
         """Return the catalog's figure, else the size of the weight files.

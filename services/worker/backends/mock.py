@@ -63,6 +63,7 @@ class MockBackend:
 
     def __init__(self, device: str, latency: Mapping[str, LatencyProfile]) -> None:
         self.device = device
+        self.device_type = device.partition(":")[0]
         self._latency = latency
 
     def estimate_bytes(self, variant: Variant) -> int:

@@ -145,6 +145,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
         self.address = ""
         self.resident: list[str] = []
         self.assigned: list[tuple[str, int]] = []
+        self.coresident: list[tuple[str, ...]] = []
         self.drains: list[bool] = []
         self.is_draining = False
         self.refuses_assignments = False
@@ -155,9 +156,11 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
         if self.refuses_assignments:
             await context.abort(grpc.StatusCode.INTERNAL, "disk full")
         self.assigned.append((request.variant_id, request.plan_id))
+        self.coresident.append(tuple(request.coresident))
         await self.hangs.wait()
-        if request.variant_id not in self.resident:
-            self.resident.append(request.variant_id)
+        for variant_id in (request.variant_id, *request.coresident):
+            if variant_id not in self.resident:
+                self.resident.append(variant_id)
         return worker_pb2.AssignResponse(load_s=0.0, resident=self.resident)
 
     async def Drain(self, request, context):

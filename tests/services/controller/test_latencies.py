@@ -38,7 +38,7 @@ def test_the_catalog_holds_until_measured() -> None:
 def test_median_of_the_workers_scales_the_profile() -> None:
     book = LatencyBook(CATALOG)
     for index, seconds in enumerate((2.0, 2.2, 60.0)):
-        book.report(f"w-{index}", f"cuda:{index}", measured(1, seconds))
+        book.report(f"w-{index}", "cuda", measured(1, seconds))
     profile = book.profile("v", "cuda")
     assert profile.execution_s(1) == pytest.approx(2.2)
     assert profile.execution_s(4) == pytest.approx(4.4)
@@ -82,7 +82,18 @@ def test_what_was_restored_gives_way_to_what_is_measured() -> None:
     assert (profile.execution_s(1), profile.execution_s(4)) == pytest.approx((2.0, 5.0))
 
 
+def test_a_type_that_the_catalog_knows_starts_from_its_own_profile() -> None:
+    own = LatencyProfile({1: 3.0, 2: 4.0})
+    book = LatencyBook(CATALOG, {"v": {"A100": own}})
+    assert book.profile("v", "A100") == own
+    assert book.profile("v", "L40S") == CATALOG["v"]
+    book.report("w", "A100", measured(1, 6.0))
+    assert book.profile("v", "A100").execution_s(2) == pytest.approx(8.0)
+    assert book.profile("v", "L40S") == CATALOG["v"]
+
+
 def test_devices() -> None:
+    assert device_kind("cuda:1", "A100") == "A100"
     assert [device_kind(d) for d in ("cpu", "cuda", "cuda:3")] == ["cpu", "cuda", "cuda"]
     assert common_device([]) == "cpu"
     mixed = [worker("a", "cpu"), worker("b", "cuda:0"), worker("c", "cuda:1")]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
+from typing import Any
 
 import grpc
 import pytest
 
 from diffserve.core import Plan
+from diffserve.planning.planner import make_plan
 from diffserve.rpc.v1 import admin_pb2, controller_pb2, worker_pb2
 from diffserve.telemetry.store import TelemetryStore
 from tests.services.controller.deployment import (
@@ -165,6 +168,44 @@ async def test_workers_are_assigned_what_the_plan_says_and_only_once(redis_url: 
         plan = await _until_as_planned(client, workers)
         assert [list(worker.assigned) for worker in workers] == told
         assert all(plan.workers[w.worker_id].resident for w in workers)
+
+
+async def test_co_residents_are_assigned_with_the_placement(redis_url: str) -> None:
+    def sharing(observation: Any, *rest: Any, **options: Any) -> Plan:
+        plan = make_plan(observation, *rest, **options)
+        other = {"mock-light": "mock-heavy", "mock-heavy": "mock-light"}
+        return replace(plan, coresident={w: (other[v],) for w, v in plan.placement.items()})
+
+    async with (
+        running_controller(redis_url, sharing) as client,
+        running_workers(client, "w-0") as workers,
+    ):
+
+        async def both() -> bool:
+            return set(workers[0].resident) == {"mock-light", "mock-heavy"}
+
+        await eventually(both)
+        assert len(workers[0].coresident[-1]) == 1
+        answer = await client.register("w-0", workers[0].address, incarnation="w-0")
+        assert {answer.assigned, *answer.coresident} == {"mock-light", "mock-heavy"}
+
+
+async def test_the_kind_of_device_is_remembered_and_its_profile_is_its_own(redis_url: str) -> None:
+    async with running_controller(redis_url) as client:
+        await client.register("w-0", device="cuda:0", device_type="A100")
+        await client.register("w-1", device="cuda:0")
+        workers = client.state.membership.workers()
+        assert [worker.kind for worker in workers] == ["A100", "cuda"]
+        sample = worker_pb2.LatencySample(
+            variant_id="mock-light", batch_size=1, execution_s_p50=0.04, num_executions=9
+        )
+        request = controller_pb2.ReportProfileRequest(
+            worker_id="w-0", device="cuda:0", device_type="A100", latencies=[sample]
+        )
+        await client.controller.ReportProfile(request, timeout=5)
+        book = client.state.latencies
+        assert book.profile("mock-light", "A100").execution_s(1) == pytest.approx(0.04)
+        assert book.profile("mock-light", "cuda").execution_s(1) == pytest.approx(0.02)
 
 
 async def test_a_failed_assignment_is_tried_again(redis_url: str) -> None:

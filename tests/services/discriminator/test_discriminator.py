@@ -138,17 +138,30 @@ async def test_every_encoding_of_the_protocol_is_read(image_format: str) -> None
     assert len(response.scores) == 1
 
 
-async def test_confidences_of_the_mock_are_uniform() -> None:
-    async with running() as (_, stub):
-        confidences = [
-            score.confidence
-            for block in range(10)
+@pytest.mark.parametrize("name", ["mock", "paper-sdturbo"])
+async def test_confidences_of_the_mock_are_distributed_as_the_cascade_says(name: str) -> None:
+    catalog = load_catalog(name)
+    async with running(catalog) as (_, stub):
+        scores = [
+            score
+            for block in range(20)
             for score in (
-                await stub.Score(score_request(*(raw(f"{block}-{n}") for n in range(50))))
+                await stub.Score(
+                    score_request(
+                        *(raw(f"{block}-{n}") for n in range(50)), exclude_from_sketch=True
+                    )
+                )
             ).scores
         ]
-    assert np.mean(confidences) == pytest.approx(0.5, abs=0.06)
-    assert np.std(confidences) == pytest.approx(12**-0.5, abs=0.03)
+    confidences = np.array([score.confidence for score in scores])
+    profile = catalog.deferral[catalog.default_cascade]
+    for threshold in (0.1, 0.3, 0.5):
+        below = profile.fraction_at(threshold)
+        assert np.mean(confidences < threshold) == pytest.approx(below, abs=0.06)
+    # So the sketch, which starts as the profile says, ranks them evenly from the first one on.
+    percentiles = [score.percentile for score in scores]
+    assert np.mean(percentiles) == pytest.approx(0.5, abs=0.04)
+    assert np.std(percentiles) == pytest.approx(12**-0.5, abs=0.03)
 
 
 async def test_a_score_is_ranked_before_it_joins_the_sketch() -> None:

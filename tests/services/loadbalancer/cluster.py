@@ -39,6 +39,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
         self.refuses = False
         self.executed: list[tuple[str, tuple[str, ...]]] = []
         self.parameters: list[common_pb2.GenerationParameters] = []
+        self.light: list[common_pb2.LightScore] = []
         self.aborted: set[str] = set()
 
     async def Execute(
@@ -48,6 +49,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not resident")
         self.executed.append((request.variant_id, tuple(q.query_id for q in request.queries)))
         self.parameters += [query.parameters for query in request.queries]
+        self.light += [query.light for query in request.queries if query.HasField("light")]
         yield worker_pb2.ExecuteEvent(started=worker_pb2.ExecutionStarted())
         is_light = request.variant_id == "mock-light"
         seconds = self.light_s if is_light else self.heavy_s
@@ -162,7 +164,9 @@ async def running_cluster(num_workers: int = 2, **options: Any) -> AsyncIterator
     controller_pb2_grpc.add_ControllerServicer_to_server(controller, controller_server)
     controller_port = controller_server.add_insecure_port("127.0.0.1:0")
     await controller_server.start()
-    settings = LoadBalancerSettings(controller_address=f"127.0.0.1:{controller_port}", **options)
+    settings = LoadBalancerSettings(
+        controller_address=f"127.0.0.1:{controller_port}", **{"http_port": 0, **options}
+    )
     application = LoadBalancer(settings, catalog)
     server = grpc.aio.server()
     generation_pb2_grpc.add_ImageGenerationServicer_to_server(application.servicer, server)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -12,7 +13,11 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from diffserve.catalog import load_catalog
+from diffserve.core import RequestClass
+from diffserve.errors import InputError
 from diffserve.rpc.v1 import common_pb2, generation_pb2
+from services.loadbalancer.validation import check_request
 from tests.services.loadbalancer.cluster import Cluster, running_cluster
 
 LIGHT, HEAVY = common_pb2.OUTCOME_LIGHT, common_pb2.OUTCOME_HEAVY
@@ -147,7 +152,7 @@ async def test_client_that_leaves_stops_its_work() -> None:
         await asyncio.sleep(1.2)
         assert len(cluster.workers["w1"].executed) == 1
         assert len(cluster.workers["w1"].aborted) == 1
-        assert cluster.application.balancer.num_in_progress("mock") == 0
+        assert cluster.application.balancer.ledger.num_in_progress("mock") == 0
 
 
 async def test_lost_worker_costs_no_query() -> None:
@@ -236,9 +241,20 @@ async def test_rpc_deadline_counts() -> None:
         call = cluster.stub.Generate(request(), timeout=0.3)
         assert await code_of(call) is grpc.StatusCode.DEADLINE_EXCEEDED
         await asyncio.sleep(0.2)
-        assert cluster.application.balancer.num_in_progress("mock") == 0
+        assert cluster.application.balancer.ledger.num_in_progress("mock") == 0
 
 
 async def _outcome(cluster: Cluster, prompt: str, **fields: Any) -> int:
     answer = await cluster.stub.Generate(request(prompt, **fields))
     return int(answer.outcome)
+
+
+def test_a_class_may_be_named_in_place_of_a_cascade_and_errors_list_both() -> None:
+    catalog = load_catalog("mock")
+    twin = replace(catalog.cascades["mock"], cascade_id="twin")
+    both = RequestClass(class_id="both", cascade_ids=("mock", "twin"))
+    catalog = replace(catalog, cascades={**catalog.cascades, "twin": twin}, classes={"both": both})
+    assert check_request(request(cascade_id="both"), catalog) == "both"
+    assert check_request(request(cascade_id="twin"), catalog) == "twin"
+    with pytest.raises(InputError, match="there is mock, twin; or, as a class of several, both"):
+        check_request(request(cascade_id="nope"), catalog)

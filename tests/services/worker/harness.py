@@ -63,11 +63,15 @@ class FakeController(controller_pb2_grpc.ControllerServicer):
         self.reports: list[controller_pb2.ReportProfileRequest] = []
         self.assigned = ""
         self.plan_id = 0
+        self.coresident: tuple[str, ...] = ()
 
     async def Register(self, request: Any, context: Any) -> controller_pb2.RegisterResponse:
         self.registrations.append(request)
         return controller_pb2.RegisterResponse(
-            lease_s=0.3, assigned=self.assigned, plan_id=self.plan_id
+            lease_s=0.3,
+            assigned=self.assigned,
+            plan_id=self.plan_id,
+            coresident=self.coresident,
         )
 
     async def ReportProfile(

@@ -36,9 +36,11 @@ async def until(condition: Callable[[], bool], timeout_s: float = 3.0) -> None:
         await asyncio.sleep(0.01)
 
 
-async def assign(worker: RunningWorker, variant_id: str, plan_id: int) -> worker_pb2.AssignResponse:
+async def assign(
+    worker: RunningWorker, variant_id: str, plan_id: int, *coresident: str
+) -> worker_pb2.AssignResponse:
     return await worker.stub.Assign(
-        worker_pb2.AssignRequest(variant_id=variant_id, plan_id=plan_id)
+        worker_pb2.AssignRequest(variant_id=variant_id, plan_id=plan_id, coresident=coresident)
     )
 
 
@@ -81,6 +83,36 @@ async def test_the_least_recently_used_variant_is_evicted() -> None:
         await collect(worker.stub.Execute(request("v-a", "q")))
         assert list((await assign(worker, "v-c", 1)).resident) == ["v-a", "v-c"]
         assert list((await assign(worker, "v-b", 2)).resident) == ["v-b", "v-c"]
+
+
+async def test_variants_that_share_a_worker_are_held_together() -> None:
+    catalog = mock_catalog({"v-a": 0.01, "v-b": 0.01, "v-c": 0.01}, memory_bytes=GIB)
+    async with running_worker(catalog, preload="v-c", memory_bytes_max=2 * GIB) as worker:
+        response = await assign(worker, "v-a", 1, "v-b")
+        assert list(response.resident) == ["v-a", "v-b"]
+        code, text = await refusal(assign(worker, "v-c", 2, "v-a", "v-b"))
+        assert code is grpc.StatusCode.FAILED_PRECONDITION
+        assert "lacks 1024 MiB beside" in text
+        # The placement was loaded first, and what fits beside it stays.
+        resident = worker.application.executor.residency.resident
+        assert set(resident) == {"v-c", "v-a"}
+
+
+async def test_registration_tells_the_kind_of_device_and_follows_co_residents() -> None:
+    catalog = mock_catalog({"v-a": 0.01, "v-b": 0.01})
+    controller = FakeController()
+    controller.assigned, controller.coresident, controller.plan_id = "v-a", ("v-b",), 3
+    async with listening() as (server, port):
+        controller_pb2_grpc.add_ControllerServicer_to_server(controller, server)
+        await server.start()
+        address = f"127.0.0.1:{port}"
+        async with running_worker(
+            catalog, preload="none", controller_address=address, device_type="A100"
+        ) as worker:
+            await until(
+                lambda: worker.application.executor.residency.resident == ("v-a", "v-b"), 5.0
+            )
+        assert controller.registrations[0].device_type == "A100"
 
 
 async def test_variants_of_one_base_share_memory() -> None:

@@ -12,7 +12,13 @@ from diffserve.cli.fleet import ChildSpec, Fleet, num_workers, plan_fleet
 from diffserve.config import SECTIONS, UpSettings, load_settings, settings_from_argv
 from diffserve.errors import ConfigError
 
-FREE = {"controller_port": 0, "loadbalancer_port": 0, "worker_port": 0, "discriminator_port": 0}
+FREE = {
+    "controller_port": 0,
+    "loadbalancer_port": 0,
+    "http_port": 0,
+    "worker_port": 0,
+    "discriminator_port": 0,
+}
 
 
 def fleet_of(cores: int = 4, **flags: object) -> Fleet:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from diffserve.catalog import load_catalog
 from diffserve.cli.main import app
 from diffserve.cli.output import CliError
+from diffserve.cli.simulate import parse_devices
 from diffserve.errors import ConfigError
 
 SHORT = ["simulate", "--duration", "5", "--workers", "4", "--peak-qps", "8"]
@@ -55,3 +58,18 @@ def test_faults_and_log(tmp_path: Path) -> None:
 def test_mistakes_are_named(arguments: list[str], error: type[Exception], names: str) -> None:
     with pytest.raises(error, match=names):
         CliRunner().invoke(app, [*SHORT, *arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"), [("A100", "TYPE=COUNT"), ("A100=0", "TYPE=COUNT"), ("A100=2", "no")]
+)
+def test_devices_must_be_known_to_the_catalog(text: str, complaint: str) -> None:
+    with pytest.raises(CliError, match=complaint):
+        CliRunner().invoke(app, [*SHORT, "--devices", text], catch_exceptions=False)
+
+
+def test_devices_by_type_take_the_place_of_workers() -> None:
+    catalog = load_catalog("mock")
+    known = replace(catalog, latency_by_device={"mock-light": {"A": catalog.latency["mock-light"]}})
+    assert parse_devices("A=2, A=1", known) == (("A", 2), ("A", 1))
+    assert parse_devices("", known) == ()

@@ -42,6 +42,20 @@ def test_page_shows_plan_workers_and_traffic() -> None:
         assert part in text
 
 
+def test_page_tells_what_was_learnt_in_words() -> None:
+    status = full_status()
+    calibration = status.cascades[0].calibration
+    calibration.drift.psi, calibration.drift.is_alarm = 0.31, True
+    gains = calibration.gains["c"]
+    gains.qualities.extend([0.5, 0.625, 0.6])
+    gains.num_pairs, gains.num_shadows, gains.num_bad_accepts = 40, 20, 1
+    gains.bad_accept_share_max = 0.22
+    text = " ".join(page(status).split())
+    for part in ("PSI 0.31", "share deferred is held", "40 pairs", "50 % deferred", "1 of 20"):
+        assert part in text
+    assert "PSI" not in page(full_status())
+
+
 def test_page_without_plan_or_redis_says_so() -> None:
     text = page(admin_pb2.Status(version="1.2.3", planning_paused=True))
     for part in ("no plan yet", "Redis gone", "PAUSED"):

@@ -10,7 +10,13 @@ from diffserve.planning.allocation import fallback_allocation
 from diffserve.planning.bruteforce import EnumerationSolver
 from diffserve.planning.problem import Objective, SolveStatus
 from diffserve.planning.program import MixedIntegerProgram, ProgramSolution
-from diffserve.planning.solver import choose_solver, open_cbc, open_gurobi, plan_cascade
+from diffserve.planning.solver import (
+    choose_solver,
+    open_cbc,
+    open_gurobi,
+    plan_cascade,
+    with_backup,
+)
 from tests.paper.cascades import paper_problem
 
 PROBLEM = paper_problem(objective=Objective.QUALITY)
@@ -143,3 +149,9 @@ def test_missing_packages_are_no_error(monkeypatch):
     assert open_gurobi() is None
     assert open_cbc() is None
     assert isinstance(choose_solver(), EnumerationSolver)
+
+
+def test_enumeration_is_replaced_by_cbc_for_joint_programs(monkeypatch):
+    assert [b.name for b in with_backup(EnumerationSolver())] in (["cbc"], [])
+    monkeypatch.setattr(solver_module, "open_cbc", lambda: None)
+    assert with_backup(EnumerationSolver()) == []

@@ -7,13 +7,24 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from diffserve.core import Cascade, CascadePlan, Outcome, Plan, Preference, Query, WorkerInfo
-from diffserve.policy.actions import Abort, Action, Defer, Finish, Launch
+from diffserve.core import (
+    Cascade,
+    CascadePlan,
+    CascadeStage,
+    Outcome,
+    Plan,
+    Preference,
+    Query,
+    WorkerInfo,
+)
+from diffserve.policy.actions import Abort, Action, Bypass, Defer, Finish, Launch, Shadow
 from diffserve.policy.balancer import Balancer, BalancerParameters
+from diffserve.profiles.curves import QualityCurve
 from diffserve.profiles.latency import LatencyProfile
 
 LIGHT = LatencyProfile({1: 0.1, 2: 0.15, 4: 0.25})
 HEAVY = LatencyProfile({1: 1.0, 2: 1.6})
+QUALITY = QualityCurve((0.0, 0.5, 1.0), (0.0, 0.75, 1.0), "gain")
 CASCADE = Cascade(cascade_id="c", light="light", heavy="heavy", discriminator="d", slo_s=5.0)
 
 
@@ -49,7 +60,10 @@ def plan(
 
 def make_balancer(**parameters: float) -> Balancer:
     return Balancer(
-        {"c": CASCADE}, {"light": LIGHT, "heavy": HEAVY}, BalancerParameters(**parameters)
+        {"c": CASCADE},
+        {"light": LIGHT, "heavy": HEAVY},
+        BalancerParameters(**parameters),
+        quality={"c": QUALITY},
     )
 
 
@@ -79,10 +93,16 @@ class Harness:
     finished: dict[str, Finish] = field(default_factory=dict)
     finished_s: dict[str, float] = field(default_factory=dict)
     deferred: list[str] = field(default_factory=list)
+    bypassed: list[str] = field(default_factory=list)
     aborts: list[Abort] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
+    shadows: list[Shadow] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
     busy: dict[str, int] = field(default_factory=dict)
+    profiles: dict[str, LatencyProfile] = field(
+        default_factory=lambda: {"light": LIGHT, "heavy": HEAVY}
+    )
+    slowness: dict[str, float] = field(default_factory=dict)
     now_s: float = 0.0
     _events: list[tuple[float, int, Callable[[], list[Action]]]] = field(default_factory=list)
     _sequence: itertools.count[int] = field(default_factory=itertools.count)
@@ -106,15 +126,15 @@ class Harness:
     def perform(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case Launch(batch):
+                case Launch(batch) | Shadow(batch):
                     assert batch.worker_id not in self.dead, "launched on a dead worker"
                     assert batch.worker_id not in self.busy, "two batches on one device"
                     cap = self.balancer.pool(batch.variant_id).batch_size_max
                     assert 1 <= len(batch.query_ids) <= cap
-                    self.launches.append(action)
+                    self._remember(action)
                     self.busy[batch.worker_id] = batch.batch_id
-                    profile = LIGHT if batch.variant_id == "light" else HEAVY
-                    done_s = self.now_s + profile.execution_s(len(batch.query_ids))
+                    seconds = self.profiles[batch.variant_id].execution_s(len(batch.query_ids))
+                    done_s = self.now_s + seconds * self.slowness.get(batch.worker_id, 1.0)
                     self.at(done_s, lambda launch=action: self._done(launch))
                 case Finish(query_id):
                     assert query_id not in self.finished, "answered twice"
@@ -122,8 +142,11 @@ class Harness:
                     self.finished_s[query_id] = self.now_s
                 case Defer(query_id):
                     self.deferred.append(query_id)
+                case Bypass(query_id):
+                    self.bypassed.append(query_id)
                 case Abort():
                     self.aborts.append(action)
+                    self._stop_shadow(action)
 
     def kill(self, worker_id: str) -> list[Action]:
         self.dead.add(worker_id)
@@ -134,7 +157,19 @@ class Harness:
         self.dead.discard(worker_id)
         return self.balancer.worker_found(worker_id, self.now_s)
 
-    def _done(self, launch: Launch) -> list[Action]:
+    def _remember(self, action: Launch | Shadow) -> None:
+        if isinstance(action, Launch):
+            self.launches.append(action)
+            return
+        assert all(q not in self.finished for q in action.batch.query_ids), "told too late"
+        self.shadows.append(action)
+
+    def _stop_shadow(self, abort: Abort) -> None:
+        for shadow in self.shadows:
+            if shadow.batch.batch_id == abort.batch_id:
+                self.at(self.now_s, lambda launch=shadow: self._done(launch))
+
+    def _done(self, launch: Launch | Shadow) -> list[Action]:
         batch = launch.batch
         if self.busy.get(batch.worker_id) != batch.batch_id:
             return []  # its worker was killed
@@ -142,7 +177,7 @@ class Harness:
         seconds = self.now_s - batch.started_s
         self.perform(self.balancer.device_released(batch.batch_id, seconds, self.now_s))
         for query_id in batch.query_ids:
-            if batch.variant_id == "light":
+            if batch.stage is CascadeStage.LIGHT:
                 percentile = self.percentile(query_id)
                 self.perform(
                     self.balancer.light_ready(batch.batch_id, query_id, percentile, self.now_s)

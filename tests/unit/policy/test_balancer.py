@@ -281,11 +281,12 @@ def test_last_idle_heavy_worker_waits_for_company_until_it_must_go() -> None:
 
 def test_waiting_batch_is_launched_in_time_without_company() -> None:
     harness = started({f"h{i}": "heavy" for i in range(4)} | {"l": "light"}, fraction=1.0)
-    harness.percentile = lambda query_id: 0.1
+    asked = Preference.HEAVY  # whatever the price
     for index in range(3):
-        harness.submit(make_query(f"q{index}", arrival_s=0.0001 * index, slo_s=60.0))
+        query_id, arrival_s = f"q{index}", 0.0001 * index
+        harness.submit(make_query(query_id, arrival_s, slo_s=60.0, preference=asked))
     harness.balancer.pool("heavy").estimator.observe(1, 30.0)
-    harness.submit(make_query("alone", arrival_s=0.5, slo_s=60.0))
+    harness.submit(make_query("alone", arrival_s=0.5, slo_s=60.0, preference=asked))
     harness.run()
     assert all(finish.outcome is Outcome.HEAVY for finish in harness.finished.values())
 
@@ -337,10 +338,10 @@ def test_every_query_has_exactly_one_outcome_and_none_is_late(
     harness.run()
     assert set(harness.finished) == set(ranks)
     balancer = harness.balancer
-    assert balancer.num_arrivals("c") == num_queries
-    assert balancer.num_in_progress("c") == 0
+    assert balancer.ledger.num_arrivals("c") == num_queries
+    assert balancer.ledger.num_in_progress("c") == 0
     counted = Counter(finish.outcome for finish in harness.finished.values())
-    assert {o: n for o, n in balancer.outcomes("c").items() if n} == counted
+    assert {o: n for o, n in balancer.ledger.outcomes("c").items() if n} == counted
     for query_id, finish in harness.finished.items():
         if finish.outcome.is_answered:
             assert harness.finished_s[query_id] <= 3 + 5.0 + 1e-9

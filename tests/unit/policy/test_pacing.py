@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffserve.policy.pacing import DEBT_MAX, FREE_SHARE, SHIFT_MAX, Pacer, bearable_share
+from diffserve.policy.pacing import DEBT_MAX, SHIFT_MAX, Pacer
 
 
 @given(fraction=st.floats(0.2, 0.8), seed=st.integers(0, 99))
@@ -38,11 +38,3 @@ def test_debt_is_bounded() -> None:
     for _ in range(100):
         pacer.record(0.1, is_deferred=True)
     assert pacer.debt == -DEBT_MAX
-
-
-def test_price_rises_with_the_backlog() -> None:
-    assert bearable_share(0.0, 1.0) == 1.0
-    assert bearable_share(FREE_SHARE, 1.0) == pytest.approx(1.0)
-    assert bearable_share(0.5 * (1.0 + FREE_SHARE), 1.0) == pytest.approx(0.5)
-    assert bearable_share(1.0, 1.0) == 0.0
-    assert bearable_share(float("inf"), 1.0) == 0.0

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffserve.core import WorkerInfo
-from diffserve.policy.placement import count_switches, place_variants
+from diffserve.policy.placement import count_switches, place_hosts, place_variants
 
 
 def worker(name: str, *resident: str, is_draining: bool = False) -> WorkerInfo:
@@ -105,3 +105,66 @@ def test_two_variants_are_placed_with_fewest_switches_and_loads(hosted, resident
         for lights in itertools.combinations(names, num_light)
     )
     assert cost(placement) == best
+
+
+BASES = {"draft": "weights", "fine": "weights"}
+
+
+def test_hosts_are_filled_in_order():
+    hosts = {("light", "heavy"): 1, ("light",): 1}
+    assert place_hosts(fleet("b", "a", "c"), {}, hosts, {}) == {
+        "a": ("light",),
+        "b": ("light", "heavy"),
+    }
+    assert place_hosts([worker("a", is_draining=True)], {}, hosts, {}) == {}
+
+
+def test_workers_keep_their_host_whatever_its_main_variant():
+    current = {"a": ("light",), "b": ("heavy", "light")}
+    hosts = {("light", "heavy"): 1, ("light",): 1}
+    assert place_hosts(fleet("a", "b"), current, hosts, {}) == {
+        "a": ("light",),
+        "b": ("light", "heavy"),
+    }
+
+
+def test_operating_points_of_one_base_need_no_load():
+    current = {"a": ("other",), "b": ("draft",)}
+    assert place_hosts(fleet("a", "b"), current, {("fine",): 1}, BASES) == {"b": ("fine",)}
+
+
+def test_the_fewest_weights_are_loaded():
+    fleet_of = [worker("a"), worker("b", "heavy"), worker("c", "heavy", "light")]
+    placed = place_hosts(fleet_of, {}, {("light", "heavy"): 1, ("heavy",): 1}, {})
+    assert placed == {"b": ("heavy",), "c": ("light", "heavy")}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    hosted=st.lists(st.sampled_from(["", "light", "heavy"]), min_size=1, max_size=6),
+    resident=st.lists(st.sampled_from([(), ("light",), ("heavy",), ("light", "heavy")])),
+    num_light=st.integers(0, 6),
+)
+def test_two_hosts_are_placed_with_fewest_switches_and_loads(hosted, resident, num_light):
+    resident = [*resident, *[()] * len(hosted)]
+    workers = [worker(f"w{i}", *resident[i]) for i in range(len(hosted))]
+    current = {f"w{i}": (v,) for i, v in enumerate(hosted) if v}
+    num_light = min(num_light, len(hosted))
+    hosts = {("light",): num_light, ("heavy",): len(hosted) - num_light}
+    placed = place_hosts(workers, current, hosts, {})
+    assert len(placed) == len(hosted)
+
+    def cost(choice: dict[str, tuple[str, ...]]) -> tuple[int, int]:
+        switches = sum(1 for w, v in choice.items() if current.get(w) != v)
+        loads = sum(
+            1
+            for w in workers
+            if {*choice[w.worker_id]} - {*w.resident, *current.get(w.worker_id, ())}
+        )
+        return switches, loads
+
+    best = min(
+        cost({f"w{i}": (("light",) if i in chosen else ("heavy",)) for i in range(len(hosted))})
+        for chosen in itertools.combinations(range(len(hosted)), num_light)
+    )
+    assert cost(placed) == best

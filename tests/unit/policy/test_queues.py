@@ -58,3 +58,11 @@ def test_order_by_rank_and_counts_against_plain_lists(entries: list[tuple[int, i
         assert queue.rank(f"q{index}") == rank
         assert queue.remove(f"q{index}")
     assert list(queue.by_rank()) == []
+
+
+def test_latest_deadline_is_the_last_in_line() -> None:
+    queue = DeadlineQueue()
+    assert queue.latest_deadline_s == float("-inf")
+    queue.push(make_query("a", slo_s=3.0), 0.0)
+    queue.push(make_query("b", slo_s=2.0), 0.0)
+    assert queue.latest_deadline_s == 3.0

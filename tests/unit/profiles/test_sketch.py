@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from diffserve.profiles.curves import DeferralProfile
-from diffserve.profiles.sketch import QuantileSketch, representative_scores
+from diffserve.profiles.sketch import (
+    NUM_PROFILE_SCORES,
+    QuantileSketch,
+    profile_sketch,
+    representative_scores,
+    score_of_rank,
+)
 
 
 def test_percentile_is_the_share_below_with_ties_counted_half() -> None:
@@ -70,3 +76,29 @@ def test_every_stretch_of_them_has_the_same_shape() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 64])
 def test_any_number_of_them_can_be_had(count: int) -> None:
     assert len(representative_scores(SKEWED, count)) == count
+
+
+def test_score_of_rank_inverts_the_profile() -> None:
+    assert score_of_rank(SKEWED, 0.0) == 0.0
+    assert score_of_rank(SKEWED, 0.25) == pytest.approx(0.1)
+    assert score_of_rank(SKEWED, 0.65) == pytest.approx(0.55)
+    assert score_of_rank(SKEWED, 1.0) == 1.0
+
+
+@pytest.mark.parametrize(("capacity", "count"), [(64, 64), (2048, NUM_PROFILE_SCORES)])
+def test_a_sketch_of_a_profile_is_outvoted_soon(capacity: int, count: int) -> None:
+    sketch = profile_sketch(SKEWED, capacity)
+    assert len(sketch) == count
+    assert sketch.percentile(0.55) == pytest.approx(SKEWED.fraction_at(0.55), abs=0.02)
+
+
+def test_forgetting_leaves_the_newest() -> None:
+    sketch = QuantileSketch(4, [0.9, 0.8, 0.1, 0.2])
+    sketch.forget(2)
+    assert sketch.scores() == (0.1, 0.2)
+    assert sketch.percentile(0.5) == 1.0
+    for score in (0.3, 0.4, 0.5):
+        sketch.add(score)
+    assert sketch.scores() == (0.2, 0.3, 0.4, 0.5)
+    sketch.forget(99)
+    assert len(sketch) == 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -140,6 +142,17 @@ def test_demand_is_queries_in_flight_times_1_2() -> None:
     # The reference answer of the artifact for a demand of 24.
     assert plan.cascades[CASCADE.cascade_id].demand_qps == pytest.approx(24.0)
     assert plan.cascades[CASCADE.cascade_id].deferral_fraction == pytest.approx(0.630)
+
+
+def test_loaded_variant_is_no_reason_to_decide_anew() -> None:
+    controller = PublishedController(CATALOG, CASCADE)
+    controller.observe(telemetry(5.0, in_flight=20))
+    decided = controller.plan(workers(16), 1)
+    controller.observe(telemetry(6.0, in_flight=200))
+    loading = (replace(workers(16)[0], resident=()), *workers(16)[1:])
+    assert controller.plan(loading, 2).cascades == decided.cascades
+    controller.observe(telemetry(10.0, in_flight=200))
+    assert controller.plan(workers(16), 3).cascades != decided.cascades
 
 
 def test_infeasible_demand_gets_the_light_fallback() -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from diffserve.core import Batch, Outcome, Plan
+from diffserve.core import Batch, CascadeStage, Outcome, Plan
 from diffserve.sim.checkers import Checkers, InvariantError
 
 
 def batch(*query_ids: str, worker_id: str = "w", batch_id: int = 1) -> Batch:
     return Batch(
-        batch_id=batch_id, worker_id=worker_id, variant_id="v", query_ids=query_ids, started_s=0.0
+        batch_id=batch_id,
+        worker_id=worker_id,
+        variant_id="v",
+        stage=CascadeStage.LIGHT,
+        query_ids=query_ids,
+        started_s=0.0,
     )
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffserve.core import Batch
+from diffserve.core import Batch, CascadeStage
 from diffserve.profiles.latency import LatencyProfile
 from diffserve.sim.hardware import Device, HardwareParameters, ServiceTimes
 
@@ -12,7 +12,14 @@ PROFILES = {"a": LatencyProfile({1: 1.0, 2: 1.5, 4: 2.5}), "b": LatencyProfile({
 
 def batch(variant_id: str, size: int) -> Batch:
     ids = tuple(f"q{i}" for i in range(size))
-    return Batch(batch_id=1, worker_id="w", variant_id=variant_id, query_ids=ids, started_s=0.0)
+    return Batch(
+        batch_id=1,
+        worker_id="w",
+        variant_id=variant_id,
+        stage=CascadeStage.LIGHT,
+        query_ids=ids,
+        started_s=0.0,
+    )
 
 
 def times(**parameters: float) -> ServiceTimes:

@@ -78,3 +78,33 @@ def test_mistakes_name_the_line(tmp_path: Path, text: str, names: str) -> None:
 def test_unknown_trace_lists_the_shapes() -> None:
     with pytest.raises(ConfigError, match="azure"):
         made(trace="azur")
+
+
+def test_file_may_be_replayed_faster(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("0,1\n10000,2\n30000,3\n")
+    workload = made(trace=str(path), speedup=10.0)
+    assert times(workload).tolist() == [0.0, 1.0, 3.0]
+    assert workload.duration_s == 4.0
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0, 2.5, 60.0, 0.5])
+def test_faster_curve_has_the_same_queries(factor: float) -> None:
+    curve = SHAPES["azure"](100.0)
+    faster = curve.faster(factor)
+    assert faster.qps.sum() == pytest.approx(curve.qps.sum())
+    assert len(faster.qps) == pytest.approx(100.0 / factor, abs=1.0)
+
+
+def test_counts_of_minutes_are_drawn_on_their_curve(tmp_path: Path) -> None:
+    path = tmp_path / "invocations.csv"
+    minutes = range(1, 1441)
+    path.write_text(
+        f"HashOwner,HashApp,HashFunction,Trigger,{','.join(map(str, minutes))}\n"
+        f"o,a,f,http,{','.join('600' if m <= 720 else '60' for m in minutes)}\n"
+    )
+    workload = made(trace=str(path), speedup=720.0, peak_qps=100.0)
+    found = times(workload)
+    assert workload.duration_s == 120.0
+    assert (found < 60.0).sum() == pytest.approx(6000, rel=0.05)
+    assert (found >= 60.0).sum() == pytest.approx(600, rel=0.15)

@@ -1,0 +1,92 @@
+"""From the catalog and what was measured to the planner's observation. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from diffserve.catalog import Catalog
+from diffserve.core import Cascade, RequestClass, WorkerInfo
+from diffserve.planning.observation import (
+    CascadeObservation,
+    FleetObservation,
+    QueueState,
+    VariantFacts,
+)
+from diffserve.profiles.curves import DeferralProfile, QualityCurve
+from diffserve.profiles.latency import LatencyProfile
+
+Profiles = Callable[[str, str], LatencyProfile]
+"""``(variant_id, device type)`` -> what a batch takes there, as known now."""
+
+
+def class_of(cascade_id: str, classes: Mapping[str, RequestClass]) -> str:
+    """Return the request class of a cascade: one that names it, else its own."""
+    owners = (c.class_id for c in classes.values() if cascade_id in c.cascade_ids)
+    return next(owners, cascade_id)
+
+
+def observe_fleet(
+    catalog: Catalog,
+    workers: tuple[WorkerInfo, ...],
+    *,
+    cascades: Iterable[Cascade],
+    profile: Profiles,
+    demand_qps: Mapping[str, float],
+    queues: Mapping[str, QueueState],
+    ranks_prompts: bool = False,
+    deferral: Mapping[str, DeferralProfile] | None = None,
+    quality: Mapping[str, QualityCurve] | None = None,
+) -> FleetObservation:
+    """Return everything that the next plan depends on.
+
+    Args:
+        catalog: Curves, classes and variants.
+        workers: Every worker that is alive.
+        cascades: What is served, with the SLOs in force.
+        profile: Latency by variant and device type.
+        demand_qps: By ``class_id``, headroom included; the first cascade of a class carries it.
+        queues: By ``variant_id``.
+        ranks_prompts: Somebody ranks prompts by difficulty, so that queries may bypass the light
+            variant.
+        deferral: By ``cascade_id``; default: the catalog's.
+        quality: By ``cascade_id``; default: the catalog's.
+    """
+    deferral, quality = deferral or catalog.deferral, quality or catalog.quality
+    served = tuple(cascades)
+    kinds = sorted({worker.kind for worker in workers})
+    variants = sorted({v for c in served for v in (c.light, c.heavy)})
+    # Of one kind, the fleet's profiles are the cascades'; of several, the majority's stand there.
+    common = min(kinds, key=lambda kind: (-_count(workers, kind), kind), default="cpu")
+    remaining = dict(demand_qps)
+    observations = {}
+    for cascade in served:
+        cascade_id = cascade.cascade_id
+        observations[cascade_id] = CascadeObservation(
+            cascade=cascade,
+            light=profile(cascade.light, common),
+            heavy=profile(cascade.heavy, common),
+            deferral=deferral[cascade_id],
+            quality=quality[cascade_id],
+            demand_qps=remaining.pop(class_of(cascade_id, catalog.classes), 0.0),
+            bypass=catalog.bypass.get(cascade_id, ()) if ranks_prompts else (),
+        )
+    return FleetObservation(
+        workers=workers,
+        cascades=observations,
+        queues=queues,
+        classes=tuple(catalog.classes.values()),
+        latency_by_device={v: {kind: profile(v, kind) for kind in kinds} for v in variants}
+        if len(kinds) > 1
+        else {},
+        variants={
+            v: VariantFacts(
+                base=catalog.variants[v].base, memory_bytes=catalog.variants[v].memory_bytes
+            )
+            for v in variants
+            if v in catalog.variants
+        },
+    )
+
+
+def _count(workers: Iterable[WorkerInfo], kind: str) -> int:
+    return sum(worker.kind == kind for worker in workers)

@@ -1,0 +1,95 @@
+"""Which cascade of its request class serves a query. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from diffserve.core import Cascade, CascadeStage, Query, RequestClass
+from diffserve.policy.fleet import Fleet
+
+
+class Rotation:
+    """Smooth weighted round robin: after any number of queries no cascade is far from its share.
+
+    Every candidate earns its share with each query; the richest is chosen and pays one. Counts
+    differ from the exact shares by less than one query per candidate, and choices of one cascade
+    are spread evenly, so no worker pool sees bursts that the class did not bring.
+    """
+
+    def __init__(self) -> None:
+        self._credits: dict[str, float] = {}
+
+    def choose(self, shares: Mapping[str, float]) -> str:
+        """Return the cascade of the next query.
+
+        Args:
+            shares: ``cascade_id`` -> share of the queries, at least one candidate. Negative ones
+                count as 0, and where all are 0 the first candidate is taken.
+        """
+        wanted = {cascade_id: share for cascade_id, share in shares.items() if share > 0.0}
+        if len(wanted) < 2:
+            self._credits = {}
+            return next(iter(wanted or shares))
+        total = sum(wanted.values())
+        self._credits = {
+            cascade_id: self._credits.get(cascade_id, 0.0) + share / total
+            for cascade_id, share in wanted.items()
+        }
+        # Rounding of sums must not decide between candidates that are as rich.
+        chosen = max(self._credits, key=lambda cascade_id: round(self._credits[cascade_id], 9))
+        self._credits[chosen] -= 1.0
+        return chosen
+
+
+class ClassRouter:
+    """Follows the plan's shares of every request class."""
+
+    def __init__(
+        self, cascades: Mapping[str, Cascade], classes: Mapping[str, RequestClass]
+    ) -> None:
+        """Remember who may answer whom.
+
+        Args:
+            cascades: By ``cascade_id``.
+            classes: By ``class_id``.
+        """
+        self._cascades = cascades
+        self._candidates = {
+            class_id: tuple(c for c in request_class.cascade_ids if c in cascades)
+            for class_id, request_class in classes.items()
+        }
+        self._rotations = {class_id: Rotation() for class_id in classes}
+        self._mixed = _mixed_lights(cascades)
+
+    def choose(self, name: str, fleet: Fleet) -> str:
+        """Return the cascade of the next query that names a cascade or a class.
+
+        Cascades whose light variant has no worker right now are passed over while others have.
+        """
+        if name in self._cascades:
+            return name
+        candidates = self._candidates[name]
+        planned = {c: fleet.planned(c) for c in candidates}
+        shares = {c: plan.class_share if plan else 0.0 for c, plan in planned.items()}
+        ready = {c: shares[c] for c in candidates if self._has_light_workers(c, fleet)}
+        return self._rotations[name].choose(ready or shares)
+
+    def _has_light_workers(self, cascade_id: str, fleet: Fleet) -> bool:
+        light = self._cascades[cascade_id].light
+        return bool(fleet.pool(light, CascadeStage.LIGHT).members)
+
+    def batchable(self, query: Query) -> Query:
+        """Return a query for a light queue: only those with one discriminator share a batch."""
+        cascade = self._cascades[query.cascade_id]
+        if cascade.light not in self._mixed:
+            return query
+        return replace(query, compat_key=f"{query.compat_key}|{cascade.discriminator}")
+
+
+def _mixed_lights(cascades: Mapping[str, Cascade]) -> frozenset[str]:
+    """Return the light variants whose images several discriminators score."""
+    scorers: dict[str, set[str]] = {}
+    for cascade in cascades.values():
+        scorers.setdefault(cascade.light, set()).add(cascade.discriminator)
+    return frozenset(light for light, names in scorers.items() if len(names) > 1)

@@ -1,0 +1,73 @@
+"""Where a query waits in each stage of its cascade, and until when it may."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from diffserve.core import Cascade, CascadeStage, Query
+from diffserve.policy.book import QueryBook
+from diffserve.policy.fleet import Fleet
+from diffserve.policy.pool import Pool
+from diffserve.policy.progress import Phase, Progress
+from diffserve.policy.routing import ClassRouter
+
+
+class Stages:
+    """Moves queries into and out of the queues of the fleet's pools."""
+
+    def __init__(
+        self,
+        cascades: Mapping[str, Cascade],
+        fleet: Fleet,
+        classes: ClassRouter,
+        book: QueryBook,
+        answer_margin_s: float,
+    ) -> None:
+        self._cascades = cascades
+        self._fleet = fleet
+        self._classes = classes
+        self._book = book
+        self._margin_s = answer_margin_s
+
+    def pool_of(self, progress: Progress) -> Pool:
+        """Return the pool that a query waits for or runs in."""
+        return self.pool(progress.query, progress.stage)
+
+    def pool(self, query: Query, stage: CascadeStage) -> Pool:
+        """Return the pool of a stage of a query's cascade."""
+        return self._fleet.pool(self._cascades[query.cascade_id].variant_at(stage), stage)
+
+    def due_s(self, progress: Progress) -> float:
+        """Return when a query must be answered with what there is, or draw what is quick."""
+        if not progress.has_light_image:
+            return min(progress.query.deadline_s, progress.light_by_s)
+        return progress.query.deadline_s - self._margin_s
+
+    def enqueue_light(self, progress: Progress, now_s: float) -> None:
+        """Let a query wait for its light image."""
+        progress.phase = Phase.LIGHT_QUEUE
+        progress.batch = None
+        progress.is_bypassed, progress.light_by_s = False, math.inf
+        self.pool_of(progress).queue.push(self._classes.batchable(progress.query), now_s)
+
+    def enqueue_heavy(self, progress: Progress, now_s: float) -> None:
+        """Let a query wait for its heavy image, and be looked at when it is due."""
+        progress.phase = Phase.HEAVY_QUEUE
+        progress.batch = None
+        self.pool_of(progress).queue.push(progress.query, now_s, progress.rank)
+        self._book.wake_at(self.due_s(progress), progress.query.query_id)
+
+    def enqueue_bypassed(self, progress: Progress, now_s: float) -> None:
+        """The same without a light image: it waits as long as the light variant can save it."""
+        light = self.pool(progress.query, CascadeStage.LIGHT)
+        heavy = self.pool(progress.query, CascadeStage.HEAVY)
+        # Twice a full batch: another one may have started just before.
+        last_s = max(heavy.alone_s, 2.0 * light.full_batch_s) + self._margin_s
+        progress.is_bypassed = True
+        progress.light_by_s = progress.query.deadline_s - last_s
+        self.enqueue_heavy(progress, now_s)
+
+    def leave(self, progress: Progress) -> None:
+        """Take a query out of the queue that it waits in, if it does."""
+        self.pool_of(progress).queue.remove(progress.query.query_id)

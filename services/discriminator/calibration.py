@@ -1,0 +1,152 @@
+"""What a discriminator learns while it serves: drift of its confidences, gains of the heavy one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from google.protobuf import json_format
+
+from diffserve.catalog import Catalog
+from diffserve.profiles.calibration import GainCalibration, ScoredPair
+from diffserve.profiles.drift import Drift, DriftMonitor, drift_sentence
+from diffserve.profiles.sketch import QuantileSketch
+from diffserve.rpc.v1 import common_pb2
+from diffserve.telemetry.store import STORE_ERRORS, TelemetryStore
+from services.discriminator.profiles import deferral_profiles
+
+logger = logging.getLogger(__name__)
+
+PUBLISH_PERIOD_S = 2.0
+NUM_STEPS = 20
+"""Shares published: 0, 0.05, ..., 1."""
+
+
+class Learnt:
+    """Everything learnt by one process, by discriminator and cascade; lives on the event loop."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._monitors = {
+            name: DriftMonitor(profile) for name, profile in deferral_profiles(catalog).items()
+        }
+        self._discriminators = {c: row.discriminator for c, row in catalog.cascades.items()}
+        self._gains = {cascade_id: GainCalibration() for cascade_id in catalog.cascades}
+        self._num_scores: dict[str, int] = {}
+        self._light_means: dict[str, float] = {}
+
+    def resume(self, name: str, sketch: QuantileSketch) -> None:
+        """Take in the confidences that an earlier process saw."""
+        scores = sketch.scores()
+        self._num_scores[name] = len(scores)
+        if name in self._monitors:
+            self._monitors[name].resume(scores, time.monotonic())
+
+    def observe(self, name: str, confidence: float) -> bool:
+        """Take in the confidence of a light image, 0..1; return whether the alarm changed."""
+        self._num_scores[name] = self._num_scores.get(name, 0) + 1
+        monitor = self._monitors.get(name)
+        if monitor is None or not monitor.observe(confidence, time.monotonic()):
+            return False
+        _log_change(name, monitor.drift)
+        return True
+
+    def pair(self, light: common_pb2.LightScore, heavy: float) -> None:
+        """Take in the confidence of a heavy image, 0..1; unknown cascades are ignored."""
+        if self._discriminators.get(light.cascade_id) == light.discriminator:
+            self._gains[light.cascade_id].add(
+                ScoredPair(
+                    rank=min(1.0, max(0.0, light.percentile)),
+                    light=light.confidence,
+                    heavy=heavy,
+                    is_shadow=light.is_shadow,
+                )
+            )
+
+    def message(self, name: str, sketch: QuantileSketch) -> common_pb2.Calibration:
+        """Return what is known of one discriminator."""
+        fractions = [index / NUM_STEPS for index in range(NUM_STEPS + 1)]
+        message = common_pb2.Calibration(
+            discriminator=name,
+            num_scores=min(self._num_scores.get(name, 0), len(sketch)),
+            fractions=fractions,
+            thresholds=[sketch.threshold(fraction) for fraction in fractions],
+        )
+        if name in self._monitors:
+            message.drift.CopyFrom(_drift_message(self._monitors[name].drift))
+        scores = sketch.scores()
+        mean = sum(scores) / len(scores) if scores else 0.0
+        for cascade_id, gains in self._gains.items():
+            found = _gains_message(gains, mean)
+            if self._discriminators[cascade_id] == name and found is not None:
+                message.gains[cascade_id].CopyFrom(found)
+        return message
+
+
+class Publisher:
+    """Writes what was learnt to Redis every few seconds; does without it when it is gone."""
+
+    def __init__(
+        self, store: TelemetryStore, learnt: Learnt, sketches: dict[str, QuantileSketch]
+    ) -> None:
+        self._store = store
+        self._learnt = learnt
+        self._sketches = sketches
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        while True:
+            await self.publish()
+            await asyncio.sleep(PUBLISH_PERIOD_S)
+
+    async def publish(self) -> None:
+        """Publish once."""
+        for name, sketch in self._sketches.items():
+            document = json_format.MessageToJson(
+                self._learnt.message(name, sketch),
+                preserving_proto_field_name=True,
+                indent=None,
+            )
+            try:
+                await self._store.save_calibration(name, document)
+            except STORE_ERRORS as error:
+                logger.debug("calibration of %s not published: %s", name, error)
+                return
+
+
+def _drift_message(drift: Drift) -> common_pb2.Drift:
+    return common_pb2.Drift(
+        psi=drift.psi,
+        ks=drift.ks,
+        ks_p_value=drift.ks_p_value,
+        num_samples=drift.num_samples,
+        is_alarm=drift.is_alarm,
+        for_s=time.monotonic() - drift.since_s if drift.since_s else 0.0,
+    )
+
+
+def _gains_message(gains: GainCalibration, light_mean: float) -> common_pb2.CascadeGains | None:
+    fit, bad = gains.fit(), gains.bad_accepts()
+    if fit is None:
+        return None
+    return common_pb2.CascadeGains(
+        gains=fit.gains,
+        num_pairs=fit.num_pairs,
+        is_complete=fit.is_complete,
+        qualities=fit.quality_curve(light_mean).qualities,
+        num_shadows=bad.num_shadows,
+        num_bad_accepts=bad.num_bad,
+        bad_accept_share_max=bad.share_max,
+    )
+
+
+def _log_change(name: str, drift: Drift) -> None:
+    if drift.is_alarm:
+        logger.warning(
+            "discriminator %s: %s (KS %.2f, p %.1g)",
+            *(name, drift_sentence(drift.psi), drift.ks, drift.ks_p_value),
+        )
+    else:
+        logger.info(
+            "discriminator %s: confidences are as measured again (PSI %.2f)", name, drift.psi
+        )
