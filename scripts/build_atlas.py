@@ -1,8 +1,9 @@
-"""Rebuild the sprite atlas of the embedded models (developers only; needs npm and resvg-py).
+"""Rebuild the assets of the embedded models (developers only; needs npm and resvg-py).
 
-Fetches the pinned icon packages with ``npm pack``, checks their SHA-512, renders one sprite for
-every (concept, style) of :mod:`diffserve.embedded.concepts` and writes ``atlas.webp`` (lossless)
-and ``atlas.json`` into ``diffserve/embedded/assets``. The art's licences are in ``NOTICE`` there.
+Fetches the pinned packages with ``npm pack``, checks their SHA-512, renders one sprite for every
+concept of :mod:`diffserve.embedded.concepts` and writes ``atlas.webp`` (lossless) and
+``atlas.json`` into ``diffserve/embedded/assets``, with ``related.json``: which concept comes
+nearest to a thing that cannot be drawn. The licences are in ``NOTICE`` there.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import base64
 import hashlib
 import io
 import json
+import math
 import re
 import subprocess
 import tarfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import resvg_py
 from PIL import Image
 
-from diffserve.embedded.concepts import CONCEPTS, STYLES
+from diffserve.embedded.captions import vocabulary
+from diffserve.embedded.concepts import CONCEPTS
 
 ASSETS = Path(__file__).resolve().parent.parent / "diffserve" / "embedded" / "assets"
 CELL_PX = 64
@@ -48,16 +50,77 @@ FLUENT_FLAT = Package(
     "1.2.6",
     "RY47RgPb47fYUiyrA64sIOL0+UU02s29sXpNBbIQRBUlPlfNFTKUmZDERGuxDs/7yNGWqQYvuaSYM1M4fRXlUw==",
 )
-FLUENT_3D = Package(
-    "@lobehub/fluent-emoji-3d",
-    "1.1.0",
-    "Wlq2lVStTnr8BDpIJ0pEnTKO4LuDxxqTEhTvRtD1DLRF0me7ogeRQjKoehDHXuVJ2Qaecgl5wRBv60lUAG3h7g==",
-)
-NOTO = Package(
-    "@iconify-json/noto",
-    "1.2.9",
-    "DQiuXENbun41ch+XPSV55H9FaWKpHTyz46YIKtSaKYD4fIDDzL1tR6H4np/T38jfrTAeI3rcKF0mqHYeZVAuaw==",
-)
+#: Groups of emojibase with things: animals and nature, food, places, activities, objects.
+THING_GROUPS = (3, 4, 5, 6, 7)
+#: What a shared group of emojibase ("animal-mammal") adds to the likeness of two emoji.
+SUBGROUP_BONUS = 0.3
+LIKENESS_MIN = 0.08
+#: Names of emoji that are no names of things.
+# fmt: off
+NOT_THINGS = frozenset({
+    "bar", "box", "brick", "camping", "chains", "city", "cityscape", "coat", "construction",
+    "cooking", "desert", "done", "drink", "face", "fire", "fly", "foggy", "food", "fog", "fruit",
+    "glass", "hook", "joker", "label", "leg", "liquid", "link", "locked", "lotus", "mate",
+    "microbe", "nose", "open", "package", "pick", "pod", "pot", "prints", "ring", "rock", "root",
+    "salt", "satellite", "seat", "shell", "socks", "station", "sunrise", "toolbox", "unlocked",
+    "web", "wedding", "wedge", "wing", "wood", "yarn",
+})
+# fmt: on
+#: Where the tags mislead.
+BETTER = {
+    "badger": "panda",
+    "bat": "mouse",
+    "beaver": "mouse",
+    "beverage": "coffee",
+    "bison": "cow",
+    "blueberries": "grapes",
+    "boar": "pig",
+    "bottle": "coffee",
+    "buffalo": "cow",
+    "camel": "horse",
+    "candle": "cake",
+    "chipmunk": "mouse",
+    "comet": "star",
+    "crocodile": "turtle",
+    "deer": "horse",
+    "donkey": "horse",
+    "dragon": "dinosaur",
+    "eagle": "owl",
+    "fireworks": "rocket",
+    "flower": "sunflower",
+    "fruit": "apple",
+    "gorilla": "monkey",
+    "hamster": "mouse",
+    "hedgehog": "mouse",
+    "lime": "lemon",
+    "lizard": "dinosaur",
+    "lobster": "crab",
+    "mango": "peach",
+    "moose": "cow",
+    "motorcycle": "bicycle",
+    "onion": "pumpkin",
+    "otter": "dolphin",
+    "peacock": "parrot",
+    "plant": "cactus",
+    "plum": "peach",
+    "pie": "pizza",
+    "raccoon": "panda",
+    "ram": "cow",
+    "rat": "mouse",
+    "seal": "dolphin",
+    "sheep": "cow",
+    "shoe": "hat",
+    "shrimp": "crab",
+    "skunk": "panda",
+    "sloth": "koala",
+    "spider": "ladybug",
+    "squirrel": "mouse",
+    "sun": "star",
+    "tram": "train",
+    "vehicle": "car",
+    "volcano": "tent",
+    "zebra": "horse",
+}
 
 
 def fetch(package: Package, cache: Path) -> tarfile.TarFile:
@@ -86,60 +149,65 @@ def read_member(archive: tarfile.TarFile, name: str) -> bytes:
     return member.read()
 
 
-def hexcodes(cache: Path) -> dict[str, str]:
-    """Map CLDR slugs to lower-case code points without the variation selector."""
+@dataclass(frozen=True)
+class Emoji:
+    """What emojibase says about one emoji: its name's words, what it reminds of, its kind."""
+
+    slug: str
+    tags: frozenset[str]
+    subgroup: int
+
+    def likeness(self, other: Emoji) -> float:
+        """Return the cosine of the tags, plus a bonus for the same kind."""
+        shared = len(self.tags & other.tags) / math.sqrt(len(self.tags) * len(other.tags))
+        return shared + SUBGROUP_BONUS * (self.subgroup == other.subgroup)
+
+
+def read_emoji(cache: Path) -> list[Emoji]:
+    """Return the things of emojibase, with slugs as in the icon sets."""
     with fetch(EMOJIBASE, cache) as archive:
         entries = json.loads(read_member(archive, "en/data.json"))
-    codes = {}
+    things = []
     for entry in entries:
+        if entry.get("group") not in THING_GROUPS:
+            continue
         label = entry["label"].lower().replace("\u2019", "")
         slug = re.sub(r"[^a-z0-9]+", "-", label).strip("-")
-        codes[slug] = entry["hexcode"].lower().replace("-fe0f", "")
-    return codes
+        things.append(Emoji(slug, frozenset([*entry["tags"], *label.split()]), entry["subgroup"]))
+    return things
 
 
-def iconify_sprites(package: Package) -> Callable[[Path], dict[str, Image.Image]]:
-    """Return a loader that renders the concepts' SVGs of an Iconify package."""
-
-    def load(cache: Path) -> dict[str, Image.Image]:
-        with fetch(package, cache) as archive:
-            data = json.loads(read_member(archive, "icons.json"))
-        sprites = {}
-        for concept in CONCEPTS:
-            icon = data["icons"][concept.slug]
-            width, height = icon.get("width", data["width"]), icon.get("height", data["height"])
-            svg = (
-                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-                f'width="{width}" height="{height}">{icon["body"]}</svg>'
-            )
-            png = resvg_py.svg_to_bytes(svg_string=svg, width=RENDER_PX, height=RENDER_PX)
-            sprites[concept.name] = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
-        return sprites
-
-    return load
+def find_related(things: list[Emoji]) -> dict[str, str]:
+    """Map one-word names of things that are not drawn to the concept that is most like them."""
+    names = {concept.slug: concept.name for concept in CONCEPTS}
+    drawn = [thing for thing in things if thing.slug in names]
+    known = {*vocabulary(), *(alias for concept in CONCEPTS for alias in concept.aliases)}
+    related = {}
+    for thing in things:
+        if not re.fullmatch("[a-z]{3,}", thing.slug) or thing.slug in NOT_THINGS:
+            continue
+        nearest = max(drawn, key=thing.likeness)
+        if thing.likeness(nearest) >= LIKENESS_MIN:
+            related[thing.slug] = names[nearest.slug]
+    related |= BETTER
+    return {word: related[word] for word in sorted(related) if word not in known}
 
 
-def fluent_3d_sprites(cache: Path) -> dict[str, Image.Image]:
-    """Load the concepts' WebP renders of the Fluent 3D package, found by code point."""
-    codes = hexcodes(cache)
+def render_sprites(package: Package, cache: Path) -> dict[str, Image.Image]:
+    """Render the concepts' SVGs of an Iconify package, by concept name."""
+    with fetch(package, cache) as archive:
+        data = json.loads(read_member(archive, "icons.json"))
     sprites = {}
-    with fetch(FLUENT_3D, cache) as archive:
-        files = {
-            Path(name).stem.replace("-fe0f", ""): name.removeprefix("package/")
-            for name in archive.getnames()
-            if name.endswith(".webp")
-        }
-        for concept in CONCEPTS:
-            content = read_member(archive, files[codes[concept.slug]])
-            sprites[concept.name] = Image.open(io.BytesIO(content)).convert("RGBA")
+    for concept in CONCEPTS:
+        icon = data["icons"][concept.slug]
+        width, height = icon.get("width", data["width"]), icon.get("height", data["height"])
+        svg = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            f'width="{width}" height="{height}">{icon["body"]}</svg>'
+        )
+        png = resvg_py.svg_to_bytes(svg_string=svg, width=RENDER_PX, height=RENDER_PX)
+        sprites[concept.name] = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
     return sprites
-
-
-SOURCES: dict[str, Callable[[Path], dict[str, Image.Image]]] = {
-    "flat": iconify_sprites(FLUENT_FLAT),
-    "3d": fluent_3d_sprites,
-    "noto": iconify_sprites(NOTO),
-}
 
 
 def fit_cell(sprite: Image.Image) -> Image.Image:
@@ -156,23 +224,23 @@ def fit_cell(sprite: Image.Image) -> Image.Image:
 
 
 def main() -> None:
-    """Write the atlas: one row per concept, one column per style."""
+    """Write the atlas, one row per concept, and the table of related things."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=Path(".work/npm"), help="tarball folder")
     cache = parser.parse_args().cache
 
-    atlas = Image.new("RGBA", (CELL_PX * len(STYLES), CELL_PX * len(CONCEPTS)))
-    for column, style in enumerate(STYLES):
-        sprites = SOURCES[style](cache)
-        for row, concept in enumerate(CONCEPTS):
-            atlas.paste(fit_cell(sprites[concept.name]), (column * CELL_PX, row * CELL_PX))
+    atlas = Image.new("RGBA", (CELL_PX, CELL_PX * len(CONCEPTS)))
+    sprites = render_sprites(FLUENT_FLAT, cache)
+    for row, concept in enumerate(CONCEPTS):
+        atlas.paste(fit_cell(sprites[concept.name]), (0, row * CELL_PX))
     atlas.save(ASSETS / "atlas.webp", lossless=True, quality=100, method=6, exact=True)
     index = {
         "cell_px": CELL_PX,
-        "styles": list(STYLES),
         "concepts": [concept.name for concept in CONCEPTS],
     }
     (ASSETS / "atlas.json").write_text(json.dumps(index, indent=1) + "\n")
+    related = find_related(read_emoji(cache))
+    (ASSETS / "related.json").write_text(json.dumps(related, indent=1) + "\n")
 
 
 if __name__ == "__main__":

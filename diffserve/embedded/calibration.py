@@ -10,13 +10,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diffserve.embedded.presets import DISCRIMINATOR_FOLDER, HEAVY, LIGHT, Preset
+from diffserve.embedded.presets import (
+    DISCRIMINATOR_FOLDER,
+    HEAVY,
+    LIGHT,
+    MEDIUM,
+    PRESETS,
+    TINY,
+    Preset,
+)
 from diffserve.embedded.scenes import IMAGE_PX
 from diffserve.profiles.curves import DeferralProfile, QualityCurve
 
 BATCH_SIZES: Mapping[str, Sequence[int]] = {
-    LIGHT.folder: (1, 2, 4, 8, 16),
-    HEAVY.folder: (1, 2, 4),
+    TINY.name: (1, 2, 4, 8, 16),
+    LIGHT.name: (1, 2, 4, 8, 16),
+    MEDIUM.name: (1, 2, 4, 8),
+    HEAVY.name: (1, 2, 4),
 }
 SLO_S = 10.0
 _NUM_TIMED = 5
@@ -80,6 +90,16 @@ def latency_table(run: Callable[[int], object], batch_sizes: Sequence[int]) -> d
     return table
 
 
+EXAMPLES = """examples = [
+    { kind = "easy", text = "flat style, an owl, sky blue background" },
+    { kind = "easy", text = "pixel style, a strawberry, night background" },
+    { kind = "hard", text = "sketch style, two rockets above a cat, pink background" },
+    { kind = "hard", text = "a dog and a panda above a butterfly, green meadow background" },
+]
+"""
+"""Prompts that the web page offers to try."""
+
+
 def write_catalog(
     path: Path,
     latency_s: Mapping[str, Mapping[int, float]],
@@ -87,11 +107,13 @@ def write_catalog(
     quality: QualityCurve,
 ) -> None:
     """Write the embedded catalog as TOML; see ``diffserve.catalog`` for its meaning."""
-    variants = [_variant(preset, latency_s[preset.folder]) for preset in (LIGHT, HEAVY)]
+    variants = [_variant(preset, latency_s[preset.name]) for preset in PRESETS]
     path.write_text(
         "# The models that come with DiffServe; `python -m diffserve.embedded.evaluate` wrote it:\n"
         "# latencies (seconds by batch size) on one CPU thread, curves on held-out prompts.\n"
-        'default_cascade = "sprites"\n\n'
+        'default_cascade = "sprites"\n'
+        + EXAMPLES
+        + "\n"
         + "\n".join(variants)
         + f"""
 [discriminator.{DISCRIMINATOR_FOLDER}]
@@ -99,8 +121,8 @@ scorer = "diffserve.embedded.discriminator:SceneDiscriminator"
 source = "../embedded/weights/{DISCRIMINATOR_FOLDER}"
 
 [cascade.sprites]
-light = "{LIGHT.folder}"
-heavy = "{HEAVY.folder}"
+light = "{LIGHT.name}"
+heavy = "{HEAVY.name}"
 discriminator = "{DISCRIMINATOR_FOLDER}"
 slo_s = {SLO_S}
 
@@ -118,7 +140,7 @@ qualities = {list(quality.qualities)}
 
 def _variant(preset: Preset, latency_s: Mapping[int, float]) -> str:
     table = ", ".join(f"{size} = {seconds}" for size, seconds in latency_s.items())
-    return f"""[variant.{preset.folder}]
+    return f"""[variant.{preset.name}]
 base = "{preset.folder}"
 pipeline = "diffserve.embedded.pipeline:EmojiScenePipeline"
 source = "../embedded/weights/{preset.folder}"

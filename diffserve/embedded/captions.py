@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +10,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from diffserve.embedded.concepts import BACKGROUNDS, CONCEPTS, STYLES
+from diffserve.embedded.concepts import BACKGROUNDS, CONCEPTS, STYLE_SYNONYMS, STYLES
 from diffserve.embedded.scenes import Level, Scene, sample_scene
 
-#: Share of nouns and background phrases that a training caption replaces by a synonym.
+#: Share of nouns, style and background phrases that a training caption replaces by a synonym.
 SYNONYM_SHARE = 0.3
 #: Share of captions that leave the style (or the background) open.
 OPEN_SHARE = 0.25
@@ -32,7 +33,7 @@ _BACKGROUND_TEMPLATES = (
     "{body} in front of {a_background} background",
 )
 
-#: Wordings of an arrangement; {a}, {b}, {c} are its slots in order. The first one is canonical.
+#: Wordings of an arrangement; {a} to {d} are its slots in order. The first one is canonical.
 _LAYOUT_TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "single": ("{a}",),
@@ -64,6 +65,12 @@ _LAYOUT_TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "{a} and {b} above {c}",
             "{a} and {b} on top of {c}",
             "{c} below {a} and {b}",
+        ),
+        "grid": (
+            "{a} and {b} above {c} and {d}",
+            "{a} and {b} on top of {c} and {d}",
+            "{c} and {d} below {a} and {b}",
+            "{a}, {b}, {c} and {d}",
         ),
     }
 )
@@ -105,7 +112,7 @@ def sample_prompt(rng: np.random.Generator, level: Level, *, held_out: bool = Fa
         )
     if names_style:
         template = _STYLE_TEMPLATES[0 if is_plain else _pick(rng, _STYLE_TEMPLATES)]
-        body = template.format(body=body, style=scene.style)
+        body = template.format(body=body, style=_word_style(scene.style, rng))
     return Prompt(body, scene, names_style, names_background)
 
 
@@ -116,7 +123,8 @@ def plain_caption(scene: Scene) -> str:
 
 def vocabulary() -> tuple[str, ...]:
     """Return every word that a caption can contain, sorted."""
-    texts = [*STYLES, "a", "an", *_STYLE_TEMPLATES, *_BACKGROUND_TEMPLATES]
+    styles = [word for synonyms in STYLE_SYNONYMS.values() for word in synonyms]
+    texts = [*STYLES, *styles, "a", "an", *_STYLE_TEMPLATES, *_BACKGROUND_TEMPLATES]
     texts += [template for templates in _LAYOUT_TEMPLATES.values() for template in templates]
     texts += [number for numbers in _NUMBERS.values() for number in numbers]
     for background in BACKGROUNDS:
@@ -134,13 +142,26 @@ def split_words(text: str) -> list[str]:
 
 def _word_objects(scene: Scene, rng: np.random.Generator | None) -> str:
     if scene.level is Level.COUNT:
-        numbers = _NUMBERS[len(scene.concepts)]
-        number = numbers[0 if rng is None else _pick(rng, numbers)]
-        return f"{number} {_word_concept(scene.concepts[0], rng, plural=True)}"
-    templates = _LAYOUT_TEMPLATES[scene.layout]
-    nouns = [_word_concept(concept, rng, plural=False) for concept in scene.concepts]
+        return _word_group(scene.concepts[0], len(scene.concepts), rng)
+    layout = scene.layout
+    groups = [(concept, 1) for concept in scene.concepts]
+    if scene.level is Level.GROUP:
+        # "Two cats above a dog": a row of equals counts as one thing.
+        layout = "column"
+        groups = [(name, len(list(same))) for name, same in itertools.groupby(scene.concepts)]
+    nouns = [_word_group(name, count, rng) for name, count in groups]
+    templates = _LAYOUT_TEMPLATES[layout]
     template = templates[0 if rng is None else _pick(rng, templates)]
-    return template.format(**dict(zip("abc", nouns, strict=False)))
+    return template.format(**dict(zip("abcd", nouns, strict=False)))
+
+
+def _word_group(name: str, count: int, rng: np.random.Generator | None) -> str:
+    """Word some copies of a concept, e.g. "an owl" or "two owls"."""
+    if count == 1:
+        return _word_concept(name, rng, plural=False)
+    numbers = _NUMBERS[count]
+    number = numbers[0 if rng is None else _pick(rng, numbers)]
+    return f"{number} {_word_concept(name, rng, plural=True)}"
 
 
 def _word_concept(name: str, rng: np.random.Generator | None, *, plural: bool) -> str:
@@ -157,11 +178,17 @@ def _word_concept(name: str, rng: np.random.Generator | None, *, plural: bool) -
 
 
 def _with_article(words: str) -> str:
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    is_vowel = words[0] in "aeiou" and not words.startswith("uni")
+    return f"{'an' if is_vowel else 'a'} {words}"
 
 
 def _word_background(name: str, rng: np.random.Generator) -> str:
     synonyms = _BACKGROUND_BY_NAME[name].synonyms
+    return synonyms[_pick(rng, synonyms)] if rng.random() < SYNONYM_SHARE else name
+
+
+def _word_style(name: str, rng: np.random.Generator) -> str:
+    synonyms = STYLE_SYNONYMS[name]
     return synonyms[_pick(rng, synonyms)] if rng.random() < SYNONYM_SHARE else name
 
 

@@ -15,22 +15,26 @@ from torch import nn
 
 from diffserve.embedded.captions import Prompt
 from diffserve.embedded.concepts import CONCEPT_NAMES
+from diffserve.embedded.presets import CHECKER_FOLDER, WEIGHTS
 from diffserve.embedded.scenes import IMAGE_PX, LAYOUTS, Array, Level, Slot, render, sample_scene
+
+#: The trained checker that comes with the package.
+SHIPPED_CHECKER = WEIGHTS / CHECKER_FOLDER / "model.safetensors"
 
 _CROP_PX = 32
 _MARGIN_PX = 2
 _OTHER = len(CONCEPT_NAMES)
 _SEED = 20_000
-_STEPS = 500
+_STEPS = 1200
 _BATCH_SIZE = 128
 
 
 class SlotChecker(nn.Module):
-    """Names the concept in a crop, or "other" when it shows none properly."""
+    """Names the concept in a crop, whatever its style, or "other" when it shows none properly."""
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (3, 24, 48, 96)
+        widths = (3, 24, 64, 96)
         blocks = [
             nn.Sequential(
                 nn.Conv2d(before, after, 3, padding=1),
@@ -95,12 +99,18 @@ def _train(checker: SlotChecker) -> None:
 
 
 def _draw_batch(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw crops of real renders, a fifth of them spoilt and labelled "other"."""
+    """Draw crops of real renders, a fifth of them spoilt and labelled "other".
+
+    Returns:
+        Crops (B, 3, 32, 32) and labels (B,).
+    """
     crops: list[torch.Tensor] = []
     labels: list[int] = []
-    levels = list(Level)
+    several = [level for level in Level if level is not Level.ONE]
     while len(crops) < _BATCH_SIZE:
-        scene = sample_scene(rng, levels[rng.integers(len(levels))])
+        # Single objects are the largest and fill a crop alone, so they need to be seen more often.
+        level = Level.ONE if rng.random() < 0.6 else several[rng.integers(len(several))]
+        scene = sample_scene(rng, level)
         image = render(scene, rng)
         for concept, slot in scene.objects:
             crops.append(cut(image, slot))

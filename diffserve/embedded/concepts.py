@@ -6,7 +6,9 @@ nothing else in the package names a concept, a style or a background.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,13 @@ class Background:
 #: Share of the image height above the ground of a backdrop that has one.
 HORIZON = 0.62
 
-#: Drawing styles, in atlas column order. ``scripts/build_atlas.py`` knows where each comes from.
-STYLES: tuple[str, ...] = ("flat",)
+#: Drawing styles. "flat" is the art of the atlas; ``styles.py`` derives the others from it.
+STYLES: tuple[str, ...] = ("flat", "pixel", "sketch")
+
+#: Other words for a style that training captions use before the word "style".
+STYLE_SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"flat": ("vector",), "pixel": ("mosaic", "retro"), "sketch": ("ink", "pencil")}
+)
 
 BACKGROUNDS: tuple[Background, ...] = (
     Background("sky blue", ("light blue",), (128, 196, 245), (178, 222, 250)),
@@ -124,6 +131,65 @@ CONCEPTS: tuple[Concept, ...] = (
     Concept("crown", "crown", "crowns", (("golden crown", "golden crowns"),), ("tiara",)),
     Concept("gift", "wrapped-gift", "gifts", (("present", "presents"),), ("parcel",)),
     Concept("clock", "alarm-clock", "clocks", (("alarm clock", "alarm clocks"),), ("watch",)),
+    Concept("bear", "bear", "bears", (), ("grizzly",)),
+    Concept("koala", "koala", "koalas"),
+    Concept("tiger", "tiger-face", "tigers", (), ("tigress",)),
+    Concept("cow", "cow-face", "cows", (), ("cattle", "bull", "calf")),
+    Concept("horse", "horse-face", "horses", (("pony", "ponies"),), ("stallion", "mare")),
+    Concept("mouse", "mouse-face", "mice", (), ("rodent",)),
+    Concept("chick", "baby-chick", "chicks", (("baby chick", "baby chicks"),), ("chicken",)),
+    Concept("duck", "duck", "ducks", (), ("mallard",)),
+    Concept("parrot", "parrot", "parrots", (), ("macaw",)),
+    Concept("flamingo", "flamingo", "flamingos"),
+    Concept("crab", "crab", "crabs"),
+    Concept("snail", "snail", "snails", (), ("slug",)),
+    Concept("ladybug", "lady-beetle", "ladybugs", (("ladybird", "ladybirds"),), ("beetle",)),
+    Concept("dolphin", "dolphin", "dolphins", (), ("porpoise",)),
+    Concept("shark", "shark", "sharks"),
+    Concept("snake", "snake", "snakes", (("serpent", "serpents"),), ("viper", "cobra")),
+    Concept("giraffe", "giraffe", "giraffes"),
+    Concept("unicorn", "unicorn", "unicorns"),
+    Concept("dinosaur", "sauropod", "dinosaurs", (), ("brontosaurus", "brachiosaurus")),
+    Concept("lemon", "lemon", "lemons", (), ("citrus",)),
+    Concept("pear", "pear", "pears"),
+    Concept("peach", "peach", "peaches", (), ("nectarine",)),
+    Concept("cherries", "cherries", "bunches of cherries", (), ("cherry",), takes_article=False),
+    Concept("tomato", "tomato", "tomatoes"),
+    Concept("eggplant", "eggplant", "eggplants", (("aubergine", "aubergines"),)),
+    Concept("corn", "ear-of-corn", "ears of corn", (), ("maize",), takes_article=False),
+    Concept("avocado", "avocado", "avocados"),
+    Concept("broccoli", "broccoli", "heads of broccoli", takes_article=False),
+    Concept("croissant", "croissant", "croissants"),
+    Concept("cheese", "cheese-wedge", "wedges of cheese", (), ("cheddar",), takes_article=False),
+    Concept("egg", "cooking", "eggs", (("fried egg", "fried eggs"),), ("omelette",)),
+    Concept("ice cream", "soft-ice-cream", "ice creams", (), ("gelato", "sundae")),
+    Concept("cupcake", "cupcake", "cupcakes", (("muffin", "muffins"),)),
+    Concept("lollipop", "lollipop", "lollipops", (), ("candy", "sweet")),
+    Concept("cookie", "cookie", "cookies", (("biscuit", "biscuits"),)),
+    Concept("coffee", "hot-beverage", "cups of coffee", (), ("espresso",), takes_article=False),
+    Concept("rose", "rose", "roses"),
+    Concept("tulip", "tulip", "tulips"),
+    Concept("snowman", "snowman", "snowmen"),
+    Concept("star", "star", "stars", (("golden star", "golden stars"),)),
+    Concept("moon", "crescent-moon", "moons", (("crescent moon", "crescent moons"),)),
+    Concept("castle", "castle", "castles", (), ("palace", "fortress")),
+    Concept("tent", "tent", "tents", (), ("camp",)),
+    Concept("helicopter", "helicopter", "helicopters", (), ("chopper",)),
+    Concept("train", "locomotive", "trains", (("locomotive", "locomotives"),)),
+    Concept("truck", "delivery-truck", "trucks", (("lorry", "lorries"),), ("van",)),
+    Concept("anchor", "anchor", "anchors"),
+    Concept("drum", "drum", "drums"),
+    Concept("trumpet", "trumpet", "trumpets", (), ("cornet", "bugle")),
+    Concept("key", "key", "keys"),
+    Concept("hammer", "hammer", "hammers", (), ("mallet",)),
+    Concept("camera", "camera", "cameras"),
+    Concept("trophy", "trophy", "trophies", (), ("prize",)),
+    Concept("football", "soccer-ball", "footballs", (("soccer ball", "soccer balls"),)),
+    Concept("teddy", "teddy-bear", "teddies", (("teddy bear", "teddy bears"),)),
+    Concept("pumpkin", "jack-o-lantern", "pumpkins", (), ("squash",)),
+    Concept("hat", "top-hat", "hats", (("top hat", "top hats"),)),
+    Concept("robot", "robot", "robots", (), ("android",)),
+    Concept("diamond", "gem-stone", "diamonds", (("gem", "gems"),), ("jewel", "gemstone")),
 )
 
 CONCEPT_NAMES: tuple[str, ...] = tuple(concept.name for concept in CONCEPTS)

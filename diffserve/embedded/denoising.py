@@ -15,7 +15,6 @@ import torch.nn.functional as nnf
 from diffusers import UNet2DConditionModel
 
 from diffserve.embedded.layout import CELL_PX
-from diffserve.embedded.text_encoder import TextEncoding
 
 #: Channels of the latents: RGB times the pixels of a cell.
 LATENT_CHANNELS = 3 * CELL_PX**2
@@ -40,23 +39,24 @@ def predict_clean(
     denoiser: UNet2DConditionModel,
     latents: torch.Tensor,
     noise_level: torch.Tensor,
-    encoding: TextEncoding,
+    features: torch.Tensor,
 ) -> torch.Tensor:
     """Predict the clean latents behind noisy ones.
 
     Args:
-        denoiser: The U-Net; its input channels are the latents' plus the layout's.
+        denoiser: The U-Net; its input channels are the latents' plus the palette's.
         latents: Noisy latents, shape (B, 48, 16, 16).
         noise_level: Noise level t of every row, shape (B,).
-        encoding: The captions.
+        features: The palette's, shape (B, width, 16, 16).
 
     Returns:
         Clean latents, shape (B, 48, 16, 16).
     """
     output = denoiser(
-        torch.cat([latents, encoding.layout], dim=1),
+        torch.cat([latents, features.to(latents.dtype)], dim=1),
         noise_level * TIMESTEP_SCALE,
-        encoding.tokens,
+        # No block of the denoisers attends to tokens.
+        encoder_hidden_states=latents.new_zeros(len(latents), 1, 1),
         return_dict=False,
     )
     return cast(torch.Tensor, output[0])
@@ -65,7 +65,7 @@ def predict_clean(
 def flow_loss(
     denoiser: UNet2DConditionModel,
     clean: torch.Tensor,
-    encoding: TextEncoding,
+    features: torch.Tensor,
     generator: torch.Generator,
 ) -> torch.Tensor:
     """Return the velocity loss at random noise levels, a scalar.
@@ -73,7 +73,7 @@ def flow_loss(
     Args:
         denoiser: The U-Net.
         clean: Latents of the training images, shape (B, 48, 16, 16).
-        encoding: Their captions.
+        features: What the palette says about their layouts, shape (B, width, 16, 16).
         generator: Draws noise and noise levels, on the CPU.
     """
     # Logit-normal, shifted towards noise: with few sampling steps the first ones decide.
@@ -81,6 +81,6 @@ def flow_loss(
     noise = torch.randn(clean.shape, generator=generator)
     level, noise = level.to(clean.device), noise.to(clean.device)
     mix = level[:, None, None, None]
-    predicted = predict_clean(denoiser, (1 - mix) * clean + mix * noise, level, encoding)
+    predicted = predict_clean(denoiser, (1 - mix) * clean + mix * noise, level, features)
     weight = mix.clamp(min=_MIN_WEIGHT_LEVEL) ** -2
     return (weight * (predicted.float() - clean) ** 2).mean()

@@ -28,7 +28,7 @@ _PROBABILITY_MIN = 1e-3
 _NUM_STATISTICS = 5
 
 
-class _ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
 
     def __init__(self, width: int) -> None:
@@ -43,6 +43,7 @@ class _ResidualBlock(nn.Module):
         )
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return features of the same shape."""
         return hidden + cast(torch.Tensor, self.layers(hidden))
 
 
@@ -76,11 +77,11 @@ class DiscriminatorNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
         self.trunk = nn.Sequential(
             nn.Conv2d(LATENT_CHANNELS, width, 1),
-            _ResidualBlock(width),
-            _ResidualBlock(width),
+            ResidualBlock(width),
+            ResidualBlock(width),
             nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-            _ResidualBlock(2 * width),
-            _ResidualBlock(2 * width),
+            ResidualBlock(2 * width),
+            ResidualBlock(2 * width),
             nn.GroupNorm(8, 2 * width),
             nn.SiLU(),
         )
@@ -150,8 +151,7 @@ class DiscriminatorNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ) -> torch.Tensor:
         """Return the logit, shape (B,), that images (B, 48, 16, 16) match tokenized captions."""
         features, seen = self.read(latents)
-        _, wanted = self.planner.predict(input_ids, attention_mask)
-        return self.compare(features, seen.plan(), wanted.plan())
+        return self.compare(features, seen.plan(), self.planner(input_ids, attention_mask))
 
 
 class SceneDiscriminator:
@@ -200,9 +200,9 @@ class SceneDiscriminator:
             )
         device = self.network.device
         known_words = self._tokenizer.get_vocab()
-        texts = [read_prompt(prompt, known_words)[0] for prompt in prompts]
+        texts = [read_prompt(prompt, known_words).text for prompt in prompts]
         ids, mask = tokenize(self._tokenizer, texts, device)
-        logits = self.network(to_latents(_shrink(torch.from_numpy(images))).to(device), ids, mask)
+        logits = self.network(to_latents(shrink(torch.from_numpy(images))).to(device), ids, mask)
         confidences = (logits.float() / self.network.config.temperature).sigmoid()
         return cast(NDArray[np.float32], confidences.cpu().numpy())
 
@@ -211,7 +211,7 @@ def _log(probability: torch.Tensor) -> torch.Tensor:
     return probability.clamp(_PROBABILITY_MIN, 1).log()
 
 
-def _shrink(images: torch.Tensor) -> torch.Tensor:
+def shrink(images: torch.Tensor) -> torch.Tensor:
     """Average images (B, H, W, 3) down to the native size."""
     if images.shape[1:3] == (IMAGE_PX, IMAGE_PX):
         return images

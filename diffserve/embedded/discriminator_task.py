@@ -1,11 +1,13 @@
-"""Training the discriminator: spoilt renders first of all, then the light model's own images."""
+"""Training the discriminator: spoilt renders first of all, then the light model's own images.
+
+What it learns to predict is the gain: whether the heavy model's image would be clearly better.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -16,19 +18,14 @@ from diffserve.embedded.captions import Prompt
 from diffserve.embedded.concepts import BACKGROUND_NAMES, CONCEPT_NAMES, STYLES
 from diffserve.embedded.denoising import to_latents
 from diffserve.embedded.discriminator import DiscriminatorNetwork
-from diffserve.embedded.layout import LayoutPlan, exact_plan, layout_targets
-from diffserve.embedded.oracle import is_right
-from diffserve.embedded.pipeline import EmojiScenePipeline, draw_images
-from diffserve.embedded.scenes import LAYOUTS, Array, Level, Scene, render
+from diffserve.embedded.judging import LEVELS, Judged
+from diffserve.embedded.layout import exact_plan, layout_targets
+from diffserve.embedded.scenes import LAYOUTS, Array, Scene, render
 from diffserve.embedded.tasks import draw_prompts, layout_loss
 from diffserve.embedded.text_encoder import LayoutLogits, LayoutPlanner
 from diffserve.embedded.tokenizer import tokenize
 from diffserve.embedded.trainer import TrainingTask
 
-#: How often each level is drawn for the discriminator.
-LEVELS: Mapping[Level, float] = MappingProxyType(
-    {Level.ONE: 0.3, Level.TWO: 0.3, Level.COUNT: 0.2, Level.THREE: 0.2}
-)
 #: Share of a batch made of the light model's images, once there are some.
 _LIGHT_SHARE = 0.6
 
@@ -40,13 +37,13 @@ class Example:
     Attributes:
         image: Shape (64, 64, 3).
         prompt: What was asked for.
-        is_right: Whether the image shows it.
+        is_enough: Whether a heavy image would not be clearly better.
         shown: What the image shows, where that is known.
     """
 
     image: Array
     prompt: Prompt
-    is_right: bool
+    is_enough: bool
     shown: Scene | None
 
 
@@ -57,7 +54,7 @@ class DiscriminatorTask(TrainingTask):
         self,
         tokenizer: PreTrainedTokenizerFast,
         planner: LayoutPlanner,
-        judged: Sequence[Example] | None = None,
+        judged: Sequence[Judged] = (),
     ) -> None:
         super().__init__()
         self.network = DiscriminatorNetwork(
@@ -69,7 +66,7 @@ class DiscriminatorTask(TrainingTask):
         )
         self.network.planner.load_state_dict(planner.state_dict())
         self.network.planner.requires_grad_(False)
-        self._judged = judged
+        self._judged = [light_example(drawn) for drawn in judged]
 
     def loss(
         self, batch_size: int, rng: np.random.Generator, generator: torch.Generator
@@ -81,46 +78,35 @@ class DiscriminatorTask(TrainingTask):
         images = torch.from_numpy(np.stack([example.image for example in examples]))
         features, seen = self.network.read(to_latents(images).to(device))
         wanted = exact_plan(layout_targets([example.prompt for example in examples]))
-        logits = self.network.compare(features, seen.plan(), _move(wanted, device))
-        verdicts = [float(example.is_right) for example in examples]
+        logits = self.network.compare(features, seen.plan(), wanted.to(device))
+        verdicts = [float(example.is_enough) for example in examples]
         judging = nnf.binary_cross_entropy_with_logits(
             logits.float(), torch.tensor(verdicts, device=device)
         )
         return judging + _reading_loss(seen, [example.shown for example in examples])
 
     def _draw_examples(self, count: int, rng: np.random.Generator) -> list[Example]:
-        num_light = 0 if self._judged is None else round(_LIGHT_SHARE * count)
+        num_light = round(_LIGHT_SHARE * count) if self._judged else 0
         prompts = draw_prompts(rng, LEVELS, count - num_light)
         examples = [
             draw_spoilt(prompt, rng) if rng.random() < 0.5 else draw_sound(prompt, rng)
             for prompt in prompts
         ]
-        if self._judged is not None:
+        if num_light:
             picks = rng.choice(len(self._judged), size=num_light)
             examples += [self._judged[pick] for pick in picks]
         return examples
 
 
-def judge_light_images(
-    pipeline: EmojiScenePipeline, count: int, num_steps: int, seed: int
-) -> list[Example]:
-    """Let the light pipeline draw ``count`` training prompts and ask the oracle about each."""
-    prompts = draw_prompts(np.random.default_rng(seed), LEVELS, count)
-    examples = []
-    for start in range(0, count, 32):
-        batch = prompts[start : start + 32]
-        seeds = range(seed + start, seed + start + len(batch))
-        texts = [prompt.text for prompt in batch]
-        images = draw_images(pipeline, texts, num_steps, guidance_scale=1.0, seeds=seeds)
-        for image, prompt in zip(images, batch, strict=True):
-            right = is_right(image, prompt)
-            examples.append(Example(image, prompt, right, prompt.scene if right else None))
-    return examples
+def light_example(drawn: Judged) -> Example:
+    """Return a light image, with whether it is good enough beside the heavy one."""
+    shown = drawn.prompt.scene if drawn.is_light_right else None
+    return Example(drawn.light, drawn.prompt, not drawn.is_gain, shown)
 
 
 @torch.no_grad()
 def fit_temperature(
-    network: DiscriminatorNetwork, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]
+    network: DiscriminatorNetwork, tokenizer: PreTrainedTokenizerFast, judged: Sequence[Judged]
 ) -> float:
     """Return the temperature that makes confidences fit verdicts best on examples not learned from.
 
@@ -128,12 +114,13 @@ def fit_temperature(
     images and spreads the confidences out.
     """
     logits = []
+    examples = [light_example(drawn) for drawn in judged]
     for start in range(0, len(examples), 32):
         batch = examples[start : start + 32]
         images = torch.from_numpy(np.stack([example.image for example in batch]))
         tokens = tokenize(tokenizer, [example.prompt.text for example in batch])
         logits.append(network(to_latents(images), *tokens))
-    verdicts = torch.tensor([float(example.is_right) for example in examples])
+    verdicts = torch.tensor([float(example.is_enough) for example in examples])
     temperatures: list[float] = np.geomspace(0.5, 20, 75).tolist()
     errors = [
         nnf.binary_cross_entropy_with_logits(torch.cat(logits) / temperature, verdicts).item()
@@ -145,7 +132,7 @@ def fit_temperature(
 def draw_sound(prompt: Prompt, rng: np.random.Generator) -> Example:
     """Render what a prompt asks for, as imperfectly as a good model would."""
     image = _blemish(render(prompt.scene, rng), rng)
-    return Example(image, prompt, is_right=True, shown=prompt.scene)
+    return Example(image, prompt, is_enough=True, shown=prompt.scene)
 
 
 def draw_spoilt(prompt: Prompt, rng: np.random.Generator) -> Example:
@@ -169,15 +156,6 @@ def _reading_loss(seen: LayoutLogits, shown: list[Scene | None]) -> torch.Tensor
         if scene is not None
     ]
     return layout_loss(seen.select(rows), layout_targets(scenes))
-
-
-def _move(plan: LayoutPlan, device: torch.device) -> LayoutPlan:
-    return LayoutPlan(
-        plan.concepts.to(device),
-        plan.geometry.to(device),
-        plan.styles.to(device),
-        plan.backgrounds.to(device),
-    )
 
 
 def _spoil(prompt: Prompt, rng: np.random.Generator) -> Scene:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -30,11 +31,21 @@ from diffserve.embedded.calibration import (
     write_catalog,
 )
 from diffserve.embedded.captions import Prompt, plain_caption, sample_prompt
-from diffserve.embedded.checker import SlotChecker, load_or_train_checker
+from diffserve.embedded.checker import SHIPPED_CHECKER, SlotChecker, load_or_train_checker
 from diffserve.embedded.discriminator import SceneDiscriminator
+from diffserve.embedded.grading import auroc, gain_share
 from diffserve.embedded.oracle import is_right
 from diffserve.embedded.pipeline import EmojiScenePipeline, draw_images
-from diffserve.embedded.presets import DISCRIMINATOR_FOLDER, HEAVY, LIGHT, WEIGHTS, Preset
+from diffserve.embedded.presets import (
+    DISCRIMINATOR_FOLDER,
+    HEAVY,
+    LIGHT,
+    PRESETS,
+    REALNESS_FOLDER,
+    WEIGHTS,
+    Preset,
+)
+from diffserve.embedded.realness import RealnessDiscriminator
 from diffserve.embedded.scenes import IMAGE_PX, Array, Level
 from diffserve.embedded.sheets import save_sheet
 
@@ -44,8 +55,16 @@ QUALITY_METRIC = (
 _BATCH_SIZE = 20
 _TIMED_IMAGES = 5
 _TIMED_PROMPT = "flat style, an owl, sky blue background"
-_SHEET_PROMPTS = 32
+_SHEET_PROMPTS = 48
 
+
+#: Both kinds of discriminators, by folder.
+Discriminator = SceneDiscriminator | RealnessDiscriminator
+DISCRIMINATORS: Mapping[str, type[SceneDiscriminator] | type[RealnessDiscriminator]] = (
+    MappingProxyType(
+        {DISCRIMINATOR_FOLDER: SceneDiscriminator, REALNESS_FOLDER: RealnessDiscriminator}
+    )
+)
 
 #: Prompts and results are kept by seed and level.
 _Key = tuple[int, Level]
@@ -94,17 +113,6 @@ def draw(pipeline: EmojiScenePipeline, preset: Preset, texts: Sequence[str], see
     return np.concatenate(batches)
 
 
-def auroc(confidences: NDArray[np.float32], verdicts: NDArray[np.bool_]) -> float:
-    """Return the chance that a right image has a higher confidence than a wrong one.
-
-    Ties count half. NaN when all verdicts are equal.
-    """
-    right, wrong = confidences[verdicts][:, None], confidences[~verdicts][None, :]
-    if right.size == 0 or wrong.size == 0:
-        return float("nan")
-    return float((right > wrong).mean() + 0.5 * (right == wrong).mean())
-
-
 def milliseconds_per_image(pipeline: EmojiScenePipeline, preset: Preset) -> float:
     """Return the median time of drawing one image alone, in milliseconds."""
     durations = []
@@ -136,44 +144,51 @@ def evaluate(
     drawn: dict[str, dict[_Key, Drawn]] = {}
     latency_s: dict[str, dict[int, float]] = {}
     summary: dict[str, object] = {"prompts_per_level_and_seed": count, "seeds": list(seeds)}
-    for preset in (LIGHT, HEAVY):
+    for preset in PRESETS:
         pipeline = load_pipeline(preset, weights)
-        drawn[preset.folder] = {
+        drawn[preset.name] = {
             (seed, level): _draw_and_judge(pipeline, preset, group, seed, checker)
             for (seed, level), group in prompts.items()
         }
-        latency_s[preset.folder] = latency_table(
-            partial(_draw_batch, pipeline, preset), BATCH_SIZES[preset.folder]
+        latency_s[preset.name] = latency_table(
+            partial(_draw_batch, pipeline, preset), BATCH_SIZES[preset.name]
         )
-        modules = (pipeline.unet, pipeline.text_encoder)
-        summary[preset.folder] = {
+        modules = (pipeline.unet, pipeline.text_encoder, pipeline.palette)
+        summary[preset.name] = {
             "num_inference_steps": preset.num_inference_steps,
             "guidance_scale": preset.guidance_scale,
             "num_parameters": sum(p.numel() for module in modules for p in module.parameters()),
             "ms_per_image": round(milliseconds_per_image(pipeline, preset), 1),
             "accuracy_by_checker": _accuracy(
-                {key: result.by_checker for key, result in drawn[preset.folder].items()}, seeds
+                {key: result.by_checker for key, result in drawn[preset.name].items()}, seeds
             ),
             "accuracy_by_oracle": _accuracy(
-                {key: result.by_oracle for key, result in drawn[preset.folder].items()}, seeds
+                {key: result.by_oracle for key, result in drawn[preset.name].items()}, seeds
             ),
         }
-    discriminator = SceneDiscriminator.from_pretrained(weights / DISCRIMINATOR_FOLDER)
-    confidences = np.concatenate(
-        [
-            discriminator.score(drawn[LIGHT.folder][key].images, [prompt.text for prompt in group])
-            for key, group in prompts.items()
-        ]
-    )
-    summary[DISCRIMINATOR_FOLDER] = _grade_discriminator(
-        discriminator, confidences, prompts, drawn[LIGHT.folder], drawn[HEAVY.folder]
-    )
+    confidences = {}
+    for folder, kind in DISCRIMINATORS.items():
+        discriminator = kind.from_pretrained(weights / folder)
+        confidences[folder] = np.concatenate(
+            [
+                discriminator.score(drawn[LIGHT.name][key].images, [p.text for p in group])
+                for key, group in prompts.items()
+            ]
+        )
+        summary[folder] = _grade_discriminator(
+            discriminator, confidences[folder], prompts, drawn[LIGHT.name], drawn[HEAVY.name]
+        )
     light, heavy = (
-        np.concatenate([drawn[preset.folder][key].by_checker for key in prompts])
+        np.concatenate([drawn[preset.name][key].by_checker for key in prompts])
         for preset in (LIGHT, HEAVY)
     )
-    curve = quality_curve(confidences, light, heavy, QUALITY_METRIC)
-    write_catalog(catalog, latency_s, deferral_profile(confidences), curve)
+    summary["gain_share_at_40"] = {
+        folder: _rounded(gain_share(scores, light, heavy, 0.4))
+        for folder, scores in confidences.items()
+    }
+    scores = confidences[DISCRIMINATOR_FOLDER]
+    curve = quality_curve(scores, light, heavy, QUALITY_METRIC)
+    write_catalog(catalog, latency_s, deferral_profile(scores), curve)
     summary["cascade"] = {"fractions": curve.fractions, "accuracy": curve.qualities}
     return summary
 
@@ -217,7 +232,7 @@ def _accuracy(
 
 
 def _grade_discriminator(
-    discriminator: SceneDiscriminator,
+    discriminator: Discriminator,
     confidences: NDArray[np.float32],
     prompts: dict[_Key, list[Prompt]],
     light: dict[_Key, Drawn],
@@ -236,9 +251,9 @@ def _grade_discriminator(
             for results in (light, heavy)
         )
         summary[f"auroc_{judge}"] = {
-            "light_is_right": round(auroc(confidences, light_right), 3),
+            "light_is_right": _rounded(auroc(confidences, light_right)),
             # Deferring is pointless where the heavy model fails as well.
-            "heavy_is_not_better": round(auroc(confidences, light_right | ~heavy_right), 3),
+            "heavy_is_not_better": _rounded(auroc(confidences, light_right | ~heavy_right)),
             "light_is_right_by_level": {
                 level.value: _rounded(
                     auroc(confidences[levels == level.value], light_right[levels == level.value])
@@ -249,7 +264,7 @@ def _grade_discriminator(
     return summary
 
 
-def _milliseconds_per_score(discriminator: SceneDiscriminator) -> float:
+def _milliseconds_per_score(discriminator: Discriminator) -> float:
     """Return the median time of scoring one image alone, in milliseconds."""
     image = np.zeros((1, IMAGE_PX, IMAGE_PX, 3), np.uint8)
     durations = []
@@ -272,7 +287,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=60, help="prompts per level and seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where results go")
-    parser.add_argument("--checker", type=Path, default=Path("build/eval/checker.safetensors"))
+    parser.add_argument("--checker", type=Path, default=SHIPPED_CHECKER)
     parser.add_argument("--catalog", type=Path, default=SHIPPED / "embedded.toml")
     args = parser.parse_args()
 
@@ -285,14 +300,14 @@ def main() -> None:
     Console().print_json(data=summary)
 
     texts = sheet_texts()
-    for preset in (LIGHT, HEAVY):
-        name = preset.folder.replace("sprite", "embedded")
+    for preset in PRESETS:
+        name = preset.name.replace("sprite", "embedded")
         images = draw(load_pipeline(preset, args.weights), preset, texts, seed=0)
         save_sheet(images, texts, args.docs / "images" / f"{name}.png")
 
 
 def sheet_texts() -> list[str]:
-    """Return the captions of the contact sheets, a third of them single objects."""
+    """Return the captions of the contact sheets, as many of every level."""
     groups = [evaluation_prompts(level, _SHEET_PROMPTS // len(Level), seed=99) for level in Level]
     return [plain_caption(prompt.scene) for group in groups for prompt in group]
 

@@ -9,7 +9,9 @@ from diffusers import UNet2DConditionModel
 
 from diffserve.embedded.discriminator import DiscriminatorNetwork, SceneDiscriminator
 from diffserve.embedded.networks import new_scheduler
+from diffserve.embedded.palette import Palette
 from diffserve.embedded.pipeline import EmojiScenePipeline
+from diffserve.embedded.realness import RealnessNetwork
 from diffserve.embedded.text_encoder import LayoutPlanner
 from diffserve.embedded.tokenizer import build_tokenizer
 
@@ -17,9 +19,11 @@ from diffserve.embedded.tokenizer import build_tokenizer
 STORAGE_DTYPE = torch.float16
 
 
-def export_pipeline(planner: LayoutPlanner, denoiser: UNet2DConditionModel, folder: Path) -> None:
+def export_pipeline(
+    planner: LayoutPlanner, palette: Palette, denoiser: UNet2DConditionModel, folder: Path
+) -> None:
     """Write a pipeline in diffusers' folder format, readable by ``from_pretrained``."""
-    pipeline = EmojiScenePipeline(build_tokenizer(), planner, denoiser, new_scheduler())
+    pipeline = EmojiScenePipeline(build_tokenizer(), planner, palette, denoiser, new_scheduler())
     pipeline.to(dtype=STORAGE_DTYPE)
     pipeline.save_pretrained(folder, safe_serialization=True)
 
@@ -27,3 +31,8 @@ def export_pipeline(planner: LayoutPlanner, denoiser: UNet2DConditionModel, fold
 def export_discriminator(network: DiscriminatorNetwork, folder: Path) -> None:
     """Write a discriminator, readable by ``SceneDiscriminator.from_pretrained``."""
     SceneDiscriminator(network.to(STORAGE_DTYPE), build_tokenizer()).save_pretrained(folder)
+
+
+def export_realness(network: RealnessNetwork, folder: Path) -> None:
+    """Write the image-only discriminator, for ``RealnessDiscriminator.from_pretrained``."""
+    network.to(STORAGE_DTYPE).save_pretrained(folder, safe_serialization=True)

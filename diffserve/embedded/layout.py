@@ -1,13 +1,12 @@
-"""Layout maps: where each concept goes, on the grid the denoiser works on.
+"""Layouts: where each concept goes, on the grid the denoiser works on.
 
-A layout map says for every cell of a 16x16 grid which concept covers it and which part of that
+A layout says for every cell of a 16x16 grid which concept covers it and which part of that
 concept, besides the style and the background. A planner predicts it from the caption, and the
-denoiser then only has to draw what the map says.
+denoiser then only has to draw what it says.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,16 +25,6 @@ GRID = 16
 CELL_PX = IMAGE_PX // GRID
 #: Geometry channels: position inside the object (x, y in [-1, 1]) and its side / image side.
 GEOMETRY_CHANNELS = 3
-#: Cosine waves per axis that describe the position inside an object. Products of the first few
-#: are multiplied by every concept, and all of them are shared by all concepts.
-_COARSE_WAVES = 5
-_FINE_WAVES = 9
-
-
-def layout_channels(num_concepts: int, num_styles: int, num_backgrounds: int) -> int:
-    """Return the number of channels of a layout map."""
-    placed = num_concepts * _COARSE_WAVES**2 + 2 * _FINE_WAVES + GEOMETRY_CHANNELS
-    return placed + num_styles + num_backgrounds
 
 
 @dataclass(frozen=True)
@@ -71,6 +60,15 @@ class LayoutPlan:
     geometry: torch.Tensor
     styles: torch.Tensor
     backgrounds: torch.Tensor
+
+    def to(self, device: torch.device) -> LayoutPlan:
+        """Return the plan on another device."""
+        return LayoutPlan(
+            self.concepts.to(device),
+            self.geometry.to(device),
+            self.styles.to(device),
+            self.backgrounds.to(device),
+        )
 
 
 def layout_targets(prompts: Sequence[Prompt | None]) -> LayoutTargets:
@@ -110,29 +108,6 @@ def exact_plan(targets: LayoutTargets) -> LayoutPlan:
 
 def _one_hot(indices: torch.Tensor, names: tuple[str, ...]) -> torch.Tensor:
     return nnf.one_hot(indices, 1 + len(names)).float()
-
-
-def compose_layout(plan: LayoutPlan) -> torch.Tensor:
-    """Assemble the layout map of a plan.
-
-    Returns:
-        The map, shape (B, layout_channels(...), 16, 16); all zero says "anything".
-    """
-    concepts, geometry = plan.concepts, plan.geometry
-    covered = 1 - concepts[:, :1]
-    across, down = (_waves(position) * covered for position in geometry[:, :2].unbind(dim=1))
-    coarse = across[:, :_COARSE_WAVES, None] * down[:, None, :_COARSE_WAVES]
-    # Which part of which concept: a plain product, so that one linear layer can look it up.
-    placed = (concepts[:, 1:, None] * coarse.flatten(1, 2)[:, None]).flatten(1, 2)
-    everywhere = torch.cat([plan.styles[:, 1:], plan.backgrounds[:, 1:]], dim=1)
-    everywhere = everywhere[:, :, None, None].expand(-1, -1, GRID, GRID)
-    return torch.cat([placed, across, down, geometry * covered, everywhere], dim=1)
-
-
-def _waves(position: torch.Tensor) -> torch.Tensor:
-    """Return cosines of rising frequency of a position (B, H, W) in [-1, 1], (B, waves, H, W)."""
-    orders = torch.arange(_FINE_WAVES, device=position.device, dtype=position.dtype)
-    return torch.cos(math.pi / 2 * orders[:, None, None] * (position[:, None] + 1))
 
 
 @cache

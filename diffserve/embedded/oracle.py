@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,18 @@ def is_right(image: Array, prompt: Prompt) -> bool:
     return True
 
 
+def shows_objects(image: Array, prompt: Prompt) -> bool:
+    """Return whether the slots of an image (64, 64, 3) look most like the prompt's concepts.
+
+    This is the milder question: neither the style nor the background counts, and an object may be
+    drawn carelessly.
+    """
+    scene = prompt.scene
+    background = find_background(image, scene.layout)
+    sightings = [(concept, look_at(image, slot, background)) for concept, slot in scene.objects]
+    return all(seen.concept == concept and seen.error <= ERROR_MAX for concept, seen in sightings)
+
+
 def find_background(image: Array, layout: str) -> str:
     """Return the name of the background that fits best between the slots of a layout."""
     is_free = np.ones((IMAGE_PX, IMAGE_PX), bool)
@@ -91,10 +104,8 @@ def look_at(image: Array, slot: Slot, background: str) -> Sighting:
             for dx in _SHIFTS_PX
         ]
     )
-    colours, covers = _sprites(slot.side)
-    # What a sprite adds to the backdrop: its colour minus the part of the backdrop it hides.
-    added = (colours - covers * behind[rows, columns]).reshape(len(colours), -1)
-    squares = (views**2).sum(1)[:, None] + (added**2).sum(1)[None] - 2 * views @ added.T
+    added, lengths = _additions(slot, background)
+    squares = (views**2).sum(1)[:, None] + lengths[None] - 2 * views @ added.T
     mean_squares = squares.min(axis=0).clip(0) / added.shape[1]
     errors = np.sqrt(mean_squares).reshape(len(STYLES), len(CONCEPT_NAMES))
     by_concept = errors.min(axis=0)
@@ -105,6 +116,18 @@ def look_at(image: Array, slot: Slot, background: str) -> Sighting:
         error=float(by_concept[best]),
         rival_error=float(by_concept[rival]),
     )
+
+
+@lru_cache(maxsize=len(BACKGROUND_NAMES) * len(set(itertools.chain(*LAYOUTS.values()))))
+def _additions(slot: Slot, background: str) -> tuple[_Floats, _Floats]:
+    """Return what each sprite adds to a backdrop, flat, and the squared length of that.
+
+    It is the sprite's colour minus the part of the backdrop that it hides.
+    """
+    behind = backdrop(background)[_window(slot)].astype(np.float32) / np.float32(255)
+    colours, covers = _sprites(slot.side)
+    added = (colours - covers * behind).reshape(len(colours), -1)
+    return added, (added**2).sum(axis=1)
 
 
 def _window(slot: Slot) -> tuple[slice, slice]:

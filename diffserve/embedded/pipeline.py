@@ -25,10 +25,11 @@ from diffserve.embedded.denoising import (
     to_pixels,
 )
 from diffserve.embedded.layout import GRID
+from diffserve.embedded.palette import Palette
 from diffserve.embedded.scenes import IMAGE_PX, Array
-from diffserve.embedded.text_encoder import LayoutPlanner, TextEncoding
+from diffserve.embedded.text_encoder import LayoutPlanner
 from diffserve.embedded.tokenizer import tokenize
-from diffserve.embedded.words import read_prompt
+from diffserve.embedded.words import Substitution, read_prompt
 
 #: Largest side of an image, in multiples of the native 64 pixels.
 MAX_UPSCALE = 8
@@ -41,16 +42,18 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
 
     Args:
         tokenizer: Word-level tokenizer.
-        text_encoder: Planner that turns a caption into a layout map.
+        text_encoder: Planner that turns a caption into a layout.
+        palette: Looks of the concepts, styles and backgrounds of a layout.
         unet: Denoiser that predicts clean latents.
         scheduler: Rectified-flow sampler.
     """
 
-    model_cpu_offload_seq = "text_encoder->unet"
+    model_cpu_offload_seq = "text_encoder->palette->unet"
     _callback_tensor_inputs = ("latents",)
 
     tokenizer: PreTrainedTokenizerFast
     text_encoder: LayoutPlanner
+    palette: Palette
     unet: UNet2DConditionModel
     scheduler: FlowMatchEulerDiscreteScheduler
 
@@ -58,12 +61,17 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
         self,
         tokenizer: PreTrainedTokenizerFast,
         text_encoder: LayoutPlanner,
+        palette: Palette,
         unet: UNet2DConditionModel,
         scheduler: FlowMatchEulerDiscreteScheduler,
     ) -> None:
         super().__init__()
         self.register_modules(
-            tokenizer=tokenizer, text_encoder=text_encoder, unet=unet, scheduler=scheduler
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+            palette=palette,
+            unet=unet,
+            scheduler=scheduler,
         )
         self._interrupt = False
         self._num_timesteps = 0
@@ -80,7 +88,11 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Return the words of a prompt that the models do not understand and will ignore."""
-        return read_prompt(prompt, self.tokenizer.get_vocab())[1]
+        return list(read_prompt(prompt, self.tokenizer.get_vocab()).unknown_words)
+
+    def substitutions(self, prompt: str) -> list[Substitution]:
+        """Return the words of a prompt that are read as others, nearest in meaning or spelling."""
+        return list(read_prompt(prompt, self.tokenizer.get_vocab()).substitutions)
 
     @torch.no_grad()
     def __call__(
@@ -91,6 +103,7 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
         height: int = IMAGE_PX,
         width: int = IMAGE_PX,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        latents: torch.Tensor | None = None,
         output_type: Literal["pil", "np", "pt"] = "pil",
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
@@ -107,6 +120,7 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
             width: As ``height``.
             generator: Source of noise. With one generator per prompt an image does not depend on
                 the others of its batch.
+            latents: Noise to start from, shape (B, 48, 16, 16), instead of the generator's.
             output_type: "pil", "np" (float32, (B, H, W, 3), [0, 1]) or "pt" ((B, 3, H, W)).
             callback_on_step_end: Called after every step with the pipeline, the step's index, its
                 timestep and the tensors asked for; what it returns replaces them. It may set
@@ -130,13 +144,14 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
         device = self._execution_device
         self._interrupt = False
         is_guided = guidance_scale > 1
-        encoding = self._encode(prompts, is_guided)
-        latents = randn_tensor(
-            (len(prompts), LATENT_CHANNELS, GRID, GRID),
-            generator=generator if not isinstance(generator, Sequence) else list(generator),
-            device=device,
-            dtype=self.unet.dtype,
-        )
+        features = self._encode(prompts, is_guided)
+        if latents is None:
+            latents = randn_tensor(
+                (len(prompts), LATENT_CHANNELS, GRID, GRID),
+                generator=generator if not isinstance(generator, Sequence) else list(generator),
+                device=device,
+                dtype=self.unet.dtype,
+            )
         # Evenly spaced noise levels whose last step lands on the clean image.
         levels = np.linspace(1.0, 1.0 / num_inference_steps, num_inference_steps)
         self.scheduler.set_timesteps(sigmas=levels.tolist(), device=device)
@@ -146,7 +161,7 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
             for index, timestep in enumerate(self.scheduler.timesteps):
                 if self._interrupt:
                     break
-                clean = self._denoise(latents, timestep, encoding, guidance_scale)
+                clean = self._denoise(latents, timestep, features, guidance_scale)
                 velocity = (latents - clean) / (timestep / TIMESTEP_SCALE)
                 latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
                 if callback_on_step_end is not None:
@@ -159,27 +174,30 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
 
-    def _encode(self, prompts: list[str], is_guided: bool) -> TextEncoding:
-        """Encode the prompts, preceded by as many empty ones when guidance needs them."""
+    def _encode(self, prompts: list[str], is_guided: bool) -> torch.Tensor:
+        """Return the palette's features of the prompts, after those of as many empty ones.
+
+        Without guidance there are no empty ones.
+        """
         known_words = self.tokenizer.get_vocab()
-        texts = [read_prompt(prompt, known_words)[0] for prompt in prompts]
+        texts = [read_prompt(prompt, known_words).text for prompt in prompts]
         if is_guided:
             texts = [""] * len(texts) + texts
         ids, mask = tokenize(self.tokenizer, texts, self._execution_device)
-        return cast(TextEncoding, self.text_encoder(ids, mask))
+        return cast(torch.Tensor, self.palette(self.text_encoder(ids, mask)))
 
     def _denoise(
         self,
         latents: torch.Tensor,
         timestep: torch.Tensor,
-        encoding: TextEncoding,
+        features: torch.Tensor,
         guidance_scale: float,
     ) -> torch.Tensor:
-        """Predict the clean latents, guided when the encoding has empty captions in front."""
-        is_guided = len(encoding.tokens) == 2 * len(latents)
+        """Predict the clean latents, guided when there are features of empty captions."""
+        is_guided = len(features) == 2 * len(latents)
         rows = torch.cat([latents, latents]) if is_guided else latents
         level = (timestep / TIMESTEP_SCALE).to(latents.dtype).expand(len(rows))
-        clean = predict_clean(self.unet, rows, level, encoding)
+        clean = predict_clean(self.unet, rows, level, features)
         if is_guided:
             free, captioned = clean.chunk(2)
             clean = free + guidance_scale * (captioned - free)

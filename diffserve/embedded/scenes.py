@@ -22,6 +22,7 @@ from diffserve.embedded.concepts import (
     HORIZON,
     STYLES,
 )
+from diffserve.embedded.styles import draw_sprite
 
 #: Side of a rendered scene, in pixels.
 IMAGE_PX = 64
@@ -34,12 +35,14 @@ Array = NDArray[np.uint8]
 
 
 class Level(Enum):
-    """Difficulty of a scene, from one object to three different ones."""
+    """Difficulty of a scene, from one object to four different ones."""
 
     ONE = "one"
     TWO = "two"
     COUNT = "count"
+    GROUP = "group"
     THREE = "three"
+    FOUR = "four"
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,15 @@ LAYOUTS: Mapping[str, tuple[Slot, ...]] = MappingProxyType(
 #: The fixed arrangement of "two owls", "three owls" and "four owls".
 COUNT_LAYOUTS: Mapping[int, str] = MappingProxyType({2: "row", 3: "pyramid", 4: "grid"})
 
-_LEVEL_LAYOUTS: Mapping[Level, tuple[str, ...]] = MappingProxyType(
+#: Which concept fills each slot, as indices into the concepts that are drawn at random.
+_LEVEL_FILLINGS: Mapping[Level, tuple[tuple[str, tuple[int, ...]], ...]] = MappingProxyType(
     {
-        Level.ONE: ("single",),
-        Level.TWO: ("row", "column"),
-        Level.COUNT: tuple(COUNT_LAYOUTS.values()),
-        Level.THREE: ("pyramid", "funnel"),
+        Level.ONE: (("single", (0,)),),
+        Level.TWO: (("row", (0, 1)), ("column", (0, 1))),
+        Level.COUNT: (("row", (0, 0)), ("pyramid", (0, 0, 0)), ("grid", (0, 0, 0, 0))),
+        Level.GROUP: (("funnel", (0, 0, 1)), ("pyramid", (0, 1, 1)), ("grid", (0, 0, 1, 1))),
+        Level.THREE: (("pyramid", (0, 1, 2)), ("funnel", (0, 1, 2))),
+        Level.FOUR: (("grid", (0, 1, 2, 3)),),
     }
 )
 
@@ -106,11 +112,14 @@ class Scene:
     @property
     def level(self) -> Level:
         """The difficulty level the scene belongs to."""
+        num_different = len(set(self.concepts))
         if len(self.concepts) == 1:
             return Level.ONE
-        if len(set(self.concepts)) == 1:
+        if num_different == 1:
             return Level.COUNT
-        return Level.TWO if len(self.concepts) == 2 else Level.THREE
+        if num_different < len(self.concepts):
+            return Level.GROUP
+        return {2: Level.TWO, 3: Level.THREE, 4: Level.FOUR}[num_different]
 
     @property
     def is_held_out(self) -> bool:
@@ -142,15 +151,11 @@ def sample_scene(rng: np.random.Generator, level: Level, *, held_out: bool = Fal
     Returns:
         The scene.
     """
-    layouts = _LEVEL_LAYOUTS[level]
+    fillings = _LEVEL_FILLINGS[level]
     while True:
-        layout = layouts[rng.integers(len(layouts))]
-        size = len(LAYOUTS[layout])
-        if level is Level.COUNT:
-            picks = np.repeat(rng.integers(len(CONCEPT_NAMES)), size)
-        else:
-            picks = rng.choice(len(CONCEPT_NAMES), size=size, replace=False)
-        concepts = tuple(CONCEPT_NAMES[pick] for pick in picks)
+        layout, filling = fillings[rng.integers(len(fillings))]
+        picks = rng.choice(len(CONCEPT_NAMES), size=1 + max(filling), replace=False)
+        concepts = tuple(CONCEPT_NAMES[picks[index]] for index in filling)
         if level is Level.ONE or is_held_out(layout, concepts) is held_out:
             break
     return Scene(
@@ -197,17 +202,17 @@ def backdrop(background: str) -> Array:
 
 @cache
 def sprite(style: str, concept: str, side: int) -> tuple[Array, Array]:
-    """Return a sprite scaled to ``side`` pixels.
+    """Return a sprite drawn in a style, ``side`` pixels wide.
 
     Returns:
         Colour premultiplied by coverage, shape (side, side, 3), and coverage in 0..255, shape
         (side, side, 1).
     """
     atlas, cell_px = _atlas()
-    column, row = STYLES.index(style), CONCEPT_NAMES.index(concept)
-    box = (column * cell_px, row * cell_px, (column + 1) * cell_px, (row + 1) * cell_px)
-    scaled = atlas.crop(box).convert("RGBa").resize((side, side), Image.Resampling.LANCZOS)
-    pixels = np.frombuffer(scaled.tobytes(), np.uint8).reshape(side, side, 4)
+    row = CONCEPT_NAMES.index(concept)
+    art = atlas.crop((0, row * cell_px, cell_px, (row + 1) * cell_px))
+    drawn = draw_sprite(art, style, side)
+    pixels = np.frombuffer(drawn.tobytes(), np.uint8).reshape(side, side, 4)
     # Resampling can overshoot by a few levels, but no premultiplied colour exceeds its coverage.
     return np.minimum(pixels[..., :3], pixels[..., 3:]), pixels[..., 3:]
 
@@ -217,7 +222,7 @@ def _atlas() -> tuple[Image.Image, int]:
     """Load the sprite atlas and the side of its cells, in pixels."""
     assets = files("diffserve.embedded") / "assets"
     index = json.loads((assets / "atlas.json").read_text())
-    if tuple(index["concepts"]) != CONCEPT_NAMES or tuple(index["styles"]) != STYLES:
+    if tuple(index["concepts"]) != CONCEPT_NAMES:
         raise ValueError("assets/atlas.json does not match concepts.py: run scripts/build_atlas.py")
     with (assets / "atlas.webp").open("rb") as stream:
         return Image.open(stream).convert("RGBA"), index["cell_px"]

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 from diffserve.embedded.scenes import Array
 
 _COLUMNS = 8
-_IMAGE_PX = 128
-_CAPTION_PX = 44
+_IMAGE_PX = 96
+_CAPTION_PX = 56
 _GAP_PX = 8
 
 
@@ -28,7 +28,7 @@ def save_sheet(images: Array, captions: Sequence[str], path: Path) -> None:
         top = _GAP_PX + cell[1] * (index // _COLUMNS)
         scaled = Image.fromarray(image).resize((_IMAGE_PX, _IMAGE_PX), Image.Resampling.LANCZOS)
         sheet.paste(scaled, (left, top))
-        text = "\n".join(textwrap.wrap(caption, 26)[:4])
+        text = "\n".join(textwrap.wrap(caption, 19)[:5])
         pen.multiline_text((left, top + _IMAGE_PX + 2), text, "black", font_size=10, spacing=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, optimize=True)

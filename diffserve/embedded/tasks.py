@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -13,23 +13,40 @@ from transformers import PreTrainedTokenizerFast
 
 from diffserve.embedded.captions import Prompt, sample_prompt
 from diffserve.embedded.denoising import flow_loss, to_latents
-from diffserve.embedded.layout import LayoutTargets, compose_layout, exact_plan, layout_targets
+from diffserve.embedded.layout import LayoutTargets, exact_plan, layout_targets
+from diffserve.embedded.palette import Palette
 from diffserve.embedded.scenes import Level, render
-from diffserve.embedded.text_encoder import LayoutLogits, LayoutPlanner, TextEncoding
+from diffserve.embedded.text_encoder import LayoutLogits, LayoutPlanner
 from diffserve.embedded.tokenizer import tokenize
 from diffserve.embedded.trainer import TrainingTask
 
 #: Share of captions replaced by the empty one, which guidance needs.
 CAPTION_DROPOUT = 0.1
+#: Learning rate of the palette's table, in multiples of the others'.
+TABLE_RATE = 5.0
 
-#: How often each level is drawn. The light model mostly studies single objects.
-LIGHT_LEVELS: Mapping[Level, float] = MappingProxyType(
-    {Level.ONE: 0.5, Level.TWO: 0.2, Level.COUNT: 0.15, Level.THREE: 0.15}
+#: How often each level is drawn for planners.
+PLANNER_LEVELS: Mapping[Level, float] = MappingProxyType(
+    {
+        Level.ONE: 0.2,
+        Level.TWO: 0.25,
+        Level.COUNT: 0.15,
+        Level.GROUP: 0.15,
+        Level.THREE: 0.15,
+        Level.FOUR: 0.1,
+    }
 )
-HEAVY_LEVELS: Mapping[Level, float] = MappingProxyType(
-    {Level.ONE: 0.35, Level.TWO: 0.3, Level.COUNT: 0.15, Level.THREE: 0.2}
+#: And for denoisers, which get exact layouts: the more objects an image has, the more it teaches.
+DENOISER_LEVELS: Mapping[Level, float] = MappingProxyType(
+    {
+        Level.ONE: 0.35,
+        Level.TWO: 0.1,
+        Level.COUNT: 0.05,
+        Level.GROUP: 0.05,
+        Level.THREE: 0.15,
+        Level.FOUR: 0.3,
+    }
 )
-PLANNER_LEVELS = HEAVY_LEVELS
 
 
 def draw_prompts(
@@ -41,7 +58,7 @@ def draw_prompts(
     return [sample_prompt(rng, names[pick]) for pick in picks]
 
 
-def drop_some(prompts: list[Prompt], rng: np.random.Generator) -> list[Prompt | None]:
+def drop_some(prompts: Sequence[Prompt], rng: np.random.Generator) -> list[Prompt | None]:
     """Replace a share of ``CAPTION_DROPOUT`` of the prompts by None, the empty caption."""
     return [None if rng.random() < CAPTION_DROPOUT else prompt for prompt in prompts]
 
@@ -81,31 +98,48 @@ class PlannerTask(TrainingTask):
         targets = layout_targets(prompts)
         device = self.planner.device
         texts = [prompt.text if prompt else "" for prompt in prompts]
-        _, logits = self.planner.predict(*tokenize(self._tokenizer, texts, device))
+        logits = self.planner.predict(*tokenize(self._tokenizer, texts, device))
         return layout_loss(logits, targets)
 
 
+def table_groups(task: TrainingTask, palette: Palette) -> list[dict[str, object]]:
+    """Return parameter groups in which the palette's table has a higher learning rate.
+
+    Every image uses only a few of its rows, so each of them learns from few images.
+    """
+    others = [parameter for parameter in task.parameters() if parameter is not palette.table]
+    return [{"params": others}, {"params": [palette.table], "scale": TABLE_RATE}]
+
+
 class DenoiserTask(TrainingTask):
-    """A denoiser, taught with exact layouts; a planner learns apart from it to supply them.
+    """A denoiser and its palette, taught with exact layouts; a planner learns apart to supply them.
 
     Args:
+        palette: What to train together with the denoiser.
         denoiser: What to train.
-        levels: How often it sees each level.
+        is_guided: Whether to drop captions, so that the model can be sampled with guidance.
     """
 
-    def __init__(self, denoiser: UNet2DConditionModel, levels: Mapping[Level, float]) -> None:
+    def __init__(
+        self, palette: Palette, denoiser: UNet2DConditionModel, *, is_guided: bool
+    ) -> None:
         super().__init__()
+        self.palette = palette
         self.denoiser = denoiser
-        self._levels = dict(levels)
+        self._is_guided = is_guided
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """Let the palette's table learn faster."""
+        return table_groups(self, self.palette)
 
     def loss(
         self, batch_size: int, rng: np.random.Generator, generator: torch.Generator
     ) -> torch.Tensor:
         """Return the flow loss of a fresh batch."""
-        prompts = draw_prompts(rng, self._levels, batch_size)
-        plan = exact_plan(layout_targets(drop_some(prompts, rng)))
-        layout = compose_layout(plan).to(self.denoiser.device)
-        # No block of the denoisers attends to tokens.
-        encoding = TextEncoding(tokens=layout.new_zeros(batch_size, 1, 1), layout=layout)
+        prompts = draw_prompts(rng, DENOISER_LEVELS, batch_size)
+        captions: Sequence[Prompt | None] = prompts
+        if self._is_guided:
+            captions = drop_some(prompts, rng)
+        plan = exact_plan(layout_targets(captions)).to(self.denoiser.device)
         clean = render_latents(prompts, rng).to(self.denoiser.device)
-        return flow_loss(self.denoiser, clean, encoding, generator)
+        return flow_loss(self.denoiser, clean, self.palette(plan), generator)

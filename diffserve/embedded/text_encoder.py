@@ -1,4 +1,4 @@
-"""The text encoder: from caption tokens to a layout map."""
+"""The text encoder: from caption tokens to a layout plan."""
 
 from __future__ import annotations
 
@@ -10,24 +10,10 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
-from diffserve.embedded.layout import GEOMETRY_CHANNELS, GRID, LayoutPlan, compose_layout
+from diffserve.embedded.layout import GEOMETRY_CHANNELS, GRID, LayoutPlan
 
 #: The planner decodes an 8x8 grid of queries; each one answers for 2x2 cells.
 _QUERY_GRID = GRID // 2
-
-
-@dataclass(frozen=True)
-class TextEncoding:
-    """What a denoiser is conditioned on.
-
-    Attributes:
-        tokens: Token features, shape (B, tokens, width). The first one belongs to the start token
-            and stands for the whole caption.
-        layout: Layout map to be concatenated to the latents, shape (B, channels, 16, 16).
-    """
-
-    tokens: torch.Tensor
-    layout: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -65,13 +51,18 @@ class _TokenTransformer(nn.Module):
         layer = nn.TransformerEncoderLayer(
             width, width // 32, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
         )
-        self.layers = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+        self.layers = (
+            nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+            if num_layers
+            else None
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, input_ids: torch.Tensor, is_padding: torch.Tensor) -> torch.Tensor:
         """Encode ids of shape (B, T) to features of shape (B, T, width)."""
         hidden = self.embedding(input_ids) + self.position[: input_ids.shape[1]]
-        hidden = self.layers(hidden, src_key_padding_mask=is_padding)
+        if self.layers is not None:
+            hidden = self.layers(hidden, src_key_padding_mask=is_padding)
         return cast(torch.Tensor, self.norm(hidden))
 
 
@@ -88,7 +79,7 @@ class LayoutPlanner(ModelMixin, ConfigMixin):  # type: ignore[misc]
         num_backgrounds: Backgrounds that a caption can name.
         max_tokens: Longest caption.
         width: Features per token, a multiple of 32.
-        num_layers: Layers over the tokens.
+        num_layers: Layers over the tokens; with none, words do not see each other.
         num_decoder_layers: Layers over the spatial queries.
     """
 
@@ -115,34 +106,35 @@ class LayoutPlanner(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.style_head = nn.Linear(width, 1 + num_styles)
         self.background_head = nn.Linear(width, 1 + num_backgrounds)
 
-    def predict(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, LayoutLogits]:
-        """Return token features, shape (B, T, width), and the raw layout prediction."""
+    def predict(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> LayoutLogits:
+        """Return the raw layout prediction of captions, see ``forward``."""
         is_padding = attention_mask == 0
         tokens = self.transformer(input_ids, is_padding)
         queries = self.queries.expand(len(input_ids), -1, -1)
         cells = self.decoder(queries, tokens, memory_key_padding_mask=is_padding)
         cells = self.cell_head(cells).transpose(1, 2).unflatten(2, (_QUERY_GRID, _QUERY_GRID))
         cells = nn.functional.pixel_shuffle(cells, 2)
-        # Every caption starts with the start token, whose feature summarises the whole of it.
-        summary = tokens[:, 0]
-        return tokens, LayoutLogits(
+        summary = self._summarise(tokens, is_padding)
+        return LayoutLogits(
             concepts=cells[:, GEOMETRY_CHANNELS:],
             geometry=cells[:, :GEOMETRY_CHANNELS],
             styles=self.style_head(summary),
             backgrounds=self.background_head(summary),
         )
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> TextEncoding:
-        """Encode captions.
+    def _summarise(self, tokens: torch.Tensor, is_padding: torch.Tensor) -> torch.Tensor:
+        """Return features of whole captions, shape (B, width)."""
+        if self.transformer.layers is not None:
+            # Every caption starts with the start token, which has seen all the others.
+            return tokens[:, 0]
+        weights = (~is_padding).to(tokens.dtype)[:, :, None]
+        return (weights * tokens).sum(dim=1) / weights.sum(dim=1)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> LayoutPlan:
+        """Plan the layouts that captions call for.
 
         Args:
             input_ids: Token ids, int64, shape (B, T).
             attention_mask: 1 for tokens and 0 for padding, shape (B, T).
-
-        Returns:
-            Token features of shape (B, T, width) and the layout map.
         """
-        tokens, logits = self.predict(input_ids, attention_mask)
-        return TextEncoding(tokens, compose_layout(logits.plan()))
+        return self.predict(input_ids, attention_mask).plan()

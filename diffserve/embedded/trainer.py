@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -26,6 +27,13 @@ _GRADIENT_NORM_MAX = 1.0
 
 class TrainingTask(nn.Module, ABC):
     """A module that knows how to compute its own training loss."""
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """Return what to optimise, as torch's parameter groups.
+
+        The learning rate of a group is the configured one times its "scale", 1 by default.
+        """
+        return [{"params": list(self.parameters())}]
 
     @abstractmethod
     def loss(
@@ -116,7 +124,7 @@ class Trainer(Generic[TaskT]):
         self._task = task.to(config.device).train()
         self._average = copy.deepcopy(self._task).eval().requires_grad_(False)
         self._optimizer = torch.optim.AdamW(
-            self._task.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), fused=True
+            self._task.parameter_groups(), lr=config.learning_rate, betas=(0.9, 0.99), fused=True
         )
         self._step = 0
         self._elapsed_s = 0.0
@@ -146,8 +154,13 @@ class Trainer(Generic[TaskT]):
         saved_at = time.monotonic()
         started_at = saved_at - self._elapsed_s
         losses: list[float] = []
-        columns = (TextColumn("step {task.fields[step]}"), BarColumn(), TimeRemainingColumn())
-        with Progress(*columns, TextColumn("loss {task.fields[loss]:.4f}")) as bar:
+        columns = (
+            TextColumn("step {task.fields[step]}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}"),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
             bar_id = bar.add_task("train", total=1.0, step=self._step, loss=math.nan)
             while self._progress() < 1:
                 losses.append(self._train_step(rng, generator))
@@ -165,7 +178,7 @@ class Trainer(Generic[TaskT]):
     def _train_step(self, rng: np.random.Generator, generator: torch.Generator) -> float:
         factor = learning_rate_factor(self._progress())
         for group in self._optimizer.param_groups:
-            group["lr"] = self._config.learning_rate * factor
+            group["lr"] = self._config.learning_rate * factor * group.get("scale", 1.0)
         # On CPUs the fused attention kernels are slow to differentiate; plain algebra is not.
         backends = [SDPBackend.MATH] if self._config.device == "cpu" else _ALL_BACKENDS
         autocast = torch.autocast(self._config.device.split(":")[0], dtype=torch.bfloat16)

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from diffserve.embedded.networks import (
-    new_heavy_denoiser,
-    new_heavy_planner,
-    new_light_denoiser,
-    new_light_planner,
+    SIZES,
+    new_denoiser,
+    new_palette,
+    new_planner,
     new_scheduler,
 )
 from diffserve.embedded.pipeline import EmojiScenePipeline
@@ -17,11 +17,15 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def untrained_pipeline(new_planner, new_denoiser) -> EmojiScenePipeline:
+def untrained_pipeline(name) -> EmojiScenePipeline:
     torch.manual_seed(0)
-    tokenizer = build_tokenizer()
+    size, tokenizer = SIZES[name], build_tokenizer()
     pipeline = EmojiScenePipeline(
-        tokenizer, new_planner(tokenizer).eval(), new_denoiser().eval(), new_scheduler()
+        tokenizer,
+        new_planner(size, tokenizer).eval(),
+        new_palette(size).eval(),
+        new_denoiser(size).eval(),
+        new_scheduler(),
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -29,12 +33,12 @@ def untrained_pipeline(new_planner, new_denoiser) -> EmojiScenePipeline:
 
 @pytest.fixture(scope="session")
 def untrained_light() -> EmojiScenePipeline:
-    return untrained_pipeline(new_light_planner, new_light_denoiser)
+    return untrained_pipeline("light")
 
 
 @pytest.fixture(scope="session")
 def untrained_heavy() -> EmojiScenePipeline:
-    return untrained_pipeline(new_heavy_planner, new_heavy_denoiser)
+    return untrained_pipeline("heavy")
 
 
 @pytest.fixture(params=["light", "heavy"])

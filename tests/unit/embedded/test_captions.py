@@ -8,7 +8,7 @@ from diffserve.embedded.captions import (
     split_words,
     vocabulary,
 )
-from diffserve.embedded.concepts import BACKGROUNDS, CONCEPTS
+from diffserve.embedded.concepts import BACKGROUNDS, CONCEPTS, STYLE_SYNONYMS
 from diffserve.embedded.scenes import COUNT_LAYOUTS, Level, Scene
 from diffserve.embedded.tokenizer import MAX_TOKENS, build_tokenizer
 
@@ -41,6 +41,18 @@ def sample(level, count=300, seed=0):
             Scene("flat", "white", "funnel", ("cat", "dog", "fox")),
             "flat style, a cat and a dog above a fox, white background",
         ),
+        (
+            Scene("pixel", "white", "funnel", ("rocket", "rocket", "cat")),
+            "pixel style, two rockets above a cat, white background",
+        ),
+        (
+            Scene("sketch", "white", "grid", ("cat", "cat", "bee", "bee")),
+            "sketch style, two cats above two bees, white background",
+        ),
+        (
+            Scene("sketch", "white", "grid", ("cat", "unicorn", "dog", "owl")),
+            "sketch style, a cat and a unicorn above a dog and an owl, white background",
+        ),
     ],
 )
 def test_plain_captions(scene, caption):
@@ -71,7 +83,10 @@ def test_a_caption_names_every_object(level):
 def test_a_caption_says_whether_style_and_background_are_open(level):
     phrases = {b.name: (b.name, *b.synonyms) for b in BACKGROUNDS}
     for prompt in sample(level):
-        assert (f"{prompt.scene.style} style" in prompt.text) == prompt.names_style
+        styles = (prompt.scene.style, *STYLE_SYNONYMS[prompt.scene.style])
+        assert ("style" in prompt.text) == prompt.names_style
+        if prompt.names_style:
+            assert any(f"{style} style" in prompt.text for style in styles)
         assert ("background" in prompt.text) == prompt.names_background
         if prompt.names_background:
             assert any(phrase in prompt.text for phrase in phrases[prompt.scene.background])

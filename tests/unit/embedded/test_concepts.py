@@ -1,5 +1,18 @@
 from diffserve.embedded.captions import split_words, vocabulary
-from diffserve.embedded.concepts import BACKGROUND_NAMES, CONCEPT_NAMES, CONCEPTS
+from diffserve.embedded.concepts import (
+    BACKGROUND_NAMES,
+    CONCEPT_NAMES,
+    CONCEPTS,
+    STYLE_SYNONYMS,
+    STYLES,
+)
+
+
+def test_the_world_is_as_large_as_promised():
+    assert len(CONCEPTS) >= 100
+    assert len(STYLES) == 3
+    assert len(BACKGROUND_NAMES) == 8
+    assert set(STYLE_SYNONYMS) == set(STYLES)
 
 
 def test_names_are_unique():

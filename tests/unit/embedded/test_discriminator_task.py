@@ -9,11 +9,14 @@ from diffserve.embedded.discriminator_task import (
     draw_sound,
     draw_spoilt,
     fit_temperature,
-    judge_light_images,
+    light_example,
 )
+from diffserve.embedded.judging import Judged
 from diffserve.embedded.oracle import is_right
-from diffserve.embedded.scenes import Level
+from diffserve.embedded.scenes import Level, render
 from diffserve.embedded.tokenizer import build_tokenizer
+
+IMAGE = np.zeros((64, 64, 3), np.uint8)
 
 
 @pytest.mark.parametrize("level", Level)
@@ -35,7 +38,7 @@ def test_blemishes_leave_a_sound_image_right():
     for _ in range(20):
         prompt = sample_prompt(rng, Level.TWO)
         example = draw_sound(prompt, rng)
-        assert example.is_right
+        assert example.is_enough
         assert is_right(example.image, prompt)
 
 
@@ -44,20 +47,25 @@ def test_spoilt_images_are_wrong():
     for _ in range(20):
         prompt = sample_prompt(rng, Level.TWO)
         example = draw_spoilt(prompt, rng)
-        assert not example.is_right
+        assert not example.is_enough
         assert example.shown != prompt.scene
 
 
-def test_light_images_are_judged_one_by_one(untrained_light):
-    judged = judge_light_images(untrained_light, count=3, num_steps=1, seed=0)
-    assert [example.is_right for example in judged] == [False] * 3
-    assert all(example.image.shape == (64, 64, 3) for example in judged)
-    assert all(example.shown is None for example in judged)
+@pytest.mark.parametrize(
+    ("light", "heavy", "is_enough"),
+    [(True, True, True), (False, True, False), (False, False, True)],
+)
+def test_a_light_image_is_enough_unless_heavy_gains(light, heavy, is_enough):
+    prompt = sample_prompt(np.random.default_rng(0), Level.TWO)
+    example = light_example(Judged(prompt, IMAGE, IMAGE, light, heavy))
+    assert example.is_enough is is_enough
+    assert example.shown == (prompt.scene if light else None)
 
 
-def test_a_step_leaves_the_planner_alone(untrained_light, untrained_heavy):
+def test_a_step_leaves_the_planner_alone(untrained_heavy):
     torch.manual_seed(0)
-    judged = judge_light_images(untrained_light, count=4, num_steps=1, seed=0)
+    prompt = sample_prompt(np.random.default_rng(0), Level.TWO)
+    judged = [Judged(prompt, IMAGE, IMAGE, False, True)]
     task = DiscriminatorTask(build_tokenizer(), untrained_heavy.text_encoder, judged)
     loss = task.loss(8, np.random.default_rng(0), torch.Generator())
     loss.backward()
@@ -73,5 +81,9 @@ def test_the_temperature_is_high_for_a_network_that_is_too_sure(untrained_heavy)
     network = DiscriminatorTask(tokenizer, untrained_heavy.text_encoder).network.eval()
     # An untrained network knows nothing, so the surer it sounds the more it has to be cooled.
     torch.nn.init.normal_(network.verdict[-1].weight, std=50.0)
-    examples = [draw(sample_prompt(rng, Level.ONE), rng) for draw in (draw_sound, draw_spoilt) * 8]
-    assert fit_temperature(network, tokenizer, examples) > 2
+    prompts = [sample_prompt(rng, Level.ONE) for _ in range(16)]
+    judged = [
+        Judged(prompt, render(prompt.scene, rng), IMAGE, is_light_right, True)
+        for prompt, is_light_right in zip(prompts, [True, False] * 8, strict=True)
+    ]
+    assert fit_temperature(network, tokenizer, judged) > 2

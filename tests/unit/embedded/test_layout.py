@@ -1,17 +1,10 @@
 import torch
 
 from diffserve.embedded.captions import Prompt
-from diffserve.embedded.concepts import BACKGROUND_NAMES, CONCEPT_NAMES, STYLES
-from diffserve.embedded.layout import (
-    GRID,
-    compose_layout,
-    exact_plan,
-    layout_channels,
-    layout_targets,
-)
+from diffserve.embedded.concepts import CONCEPT_NAMES, STYLES
+from diffserve.embedded.layout import GRID, exact_plan, layout_targets
 from diffserve.embedded.scenes import Scene
 
-CHANNELS = layout_channels(len(CONCEPT_NAMES), len(STYLES), len(BACKGROUND_NAMES))
 CAT_LEFT_OF_DOG = Prompt("", Scene("flat", "pink", "row", ("cat", "dog")), True, False)
 
 
@@ -39,13 +32,13 @@ def test_only_what_the_caption_names_is_fixed():
 
 
 def test_the_empty_caption_says_nothing_at_all():
-    layout = compose_layout(exact_plan(layout_targets([None])))
-    assert layout.shape == (1, CHANNELS, GRID, GRID)
-    assert not layout.any()
+    plan = exact_plan(layout_targets([None]))
+    assert (plan.concepts[:, 0] == 1).all()
+    assert (plan.styles[:, 0] == 1).all()
+    assert (plan.backgrounds[:, 0] == 1).all()
+    assert not plan.geometry.any()
 
 
-def test_a_layout_map_tells_left_from_right():
-    dog_left_of_cat = Prompt("", Scene("flat", "pink", "row", ("dog", "cat")), True, False)
-    one, other = compose_layout(exact_plan(layout_targets([CAT_LEFT_OF_DOG, dog_left_of_cat])))
-    assert torch.isfinite(one).all()
-    assert not torch.equal(one, other)
+def test_a_plan_can_move_to_another_device():
+    plan = exact_plan(layout_targets([CAT_LEFT_OF_DOG]))
+    assert plan.to(torch.device("meta")).concepts.device.type == "meta"

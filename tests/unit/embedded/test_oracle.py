@@ -5,7 +5,7 @@ import pytest
 
 from diffserve.embedded.captions import sample_prompt
 from diffserve.embedded.concepts import BACKGROUND_NAMES
-from diffserve.embedded.oracle import find_background, is_right, look_at
+from diffserve.embedded.oracle import find_background, is_right, look_at, shows_objects
 from diffserve.embedded.scenes import LAYOUTS, Level, Scene, render
 
 
@@ -25,6 +25,16 @@ def test_swapped_objects_are_wrong():
         prompt = sample_prompt(rng, Level.TWO)
         swapped = dataclasses.replace(prompt.scene, concepts=prompt.scene.concepts[::-1])
         assert not is_right(render(swapped, rng), prompt)
+
+
+def test_objects_are_recognised_in_any_style_and_before_any_background():
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        prompt = sample_prompt(rng, Level.TWO)
+        restyled = dataclasses.replace(prompt.scene, style="sketch", background="pink")
+        assert shows_objects(render(restyled, rng), prompt)
+        swapped = dataclasses.replace(prompt.scene, concepts=prompt.scene.concepts[::-1])
+        assert not shows_objects(render(swapped, rng), prompt)
 
 
 def test_a_named_background_must_be_met_and_an_open_one_need_not():

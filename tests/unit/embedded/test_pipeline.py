@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from diffserve.embedded.pipeline import EmojiScenePipeline, draw_images
+from diffserve.embedded.words import Reason
 
 PROMPTS = ["flat style, an owl, sky blue background", "a cat left of a dog", "three foxes"]
 
@@ -133,6 +134,19 @@ def test_unknown_words_are_reported_and_ignored(untrained_light):
     assert untrained_light.unknown_words("a zorblax owl, a kitty") == ["zorblax"]
     with_word = draw(untrained_light, "a owl zorblax", seeds(1))
     assert np.array_equal(with_word, draw(untrained_light, "a owl", seeds(1)))
+
+
+def test_substitutions_are_told(untrained_light):
+    (kitty, leopards) = untrained_light.substitutions("a kitty above two leopards")
+    assert (kitty.word, kitty.read_as, kitty.reason) == ("kitty", "cat", Reason.ALIAS)
+    assert (leopards.read_as, leopards.reason) == ("tigers", Reason.RELATED)
+    assert untrained_light.substitutions("an owl") == []
+
+
+def test_drawing_can_start_from_given_noise(untrained_light):
+    noise = torch.randn(1, 48, 16, 16, generator=torch.Generator().manual_seed(1))
+    given = draw(untrained_light, PROMPTS[0], None, latents=noise)
+    assert np.allclose(given, draw(untrained_light, PROMPTS[0], seeds(1)), atol=1e-5)
 
 
 def test_draw_images_gives_bytes(untrained_light):

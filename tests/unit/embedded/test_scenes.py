@@ -41,7 +41,7 @@ def test_a_sampled_scene_is_of_its_level_and_of_the_training_side(level):
             assert scene.layout == COUNT_LAYOUTS[len(scene.concepts)]
 
 
-@pytest.mark.parametrize("level", [Level.TWO, Level.COUNT, Level.THREE])
+@pytest.mark.parametrize("level", [level for level in Level if level is not Level.ONE])
 def test_held_out_scenes_never_appear_in_training(level):
     rng = np.random.default_rng(1)
     held_out = {
@@ -81,7 +81,7 @@ def test_the_reference_render_has_not_changed():
     for layout, slots in LAYOUTS.items():
         for style in STYLES:
             digest.update(render(Scene(style, "sunset", layout, ("owl",) * len(slots))).tobytes())
-    assert digest.hexdigest()[:16] == "6439f3c6fa201fde"
+    assert digest.hexdigest()[:16] == "4c60eb65cc765c1e"
 
 
 def test_rendering_shifts_objects_only_when_given_randomness():

@@ -2,16 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from diffserve.embedded.networks import (
-    new_heavy_denoiser,
-    new_heavy_planner,
-    new_light_denoiser,
-)
+from diffserve.embedded.distillation import DistillationTask
+from diffserve.embedded.networks import SIZES, new_denoiser, new_palette, new_planner
 from diffserve.embedded.scenes import Level
 from diffserve.embedded.tasks import (
     CAPTION_DROPOUT,
-    HEAVY_LEVELS,
-    LIGHT_LEVELS,
+    DENOISER_LEVELS,
+    PLANNER_LEVELS,
+    TABLE_RATE,
     DenoiserTask,
     PlannerTask,
     draw_prompts,
@@ -23,18 +21,19 @@ from diffserve.embedded.tokenizer import build_tokenizer
 
 def planner_task():
     tokenizer = build_tokenizer()
-    return PlannerTask(new_heavy_planner(tokenizer), tokenizer)
+    return PlannerTask(new_planner(SIZES["heavy"], tokenizer), tokenizer)
 
 
-def light_task():
-    return DenoiserTask(new_light_denoiser(), LIGHT_LEVELS)
+def denoiser_task(name, **options):
+    return DenoiserTask(new_palette(SIZES[name]), new_denoiser(SIZES[name]), **options)
 
 
-def heavy_task():
-    return DenoiserTask(new_heavy_denoiser(), HEAVY_LEVELS)
-
-
-TASKS = {"planner": planner_task, "light": light_task, "heavy": heavy_task}
+TASKS = {
+    "planner": planner_task,
+    "light": lambda: denoiser_task("light", is_guided=False),
+    "heavy": lambda: denoiser_task("heavy", is_guided=True),
+    "tiny": lambda: DistillationTask(new_palette(SIZES["tiny"]), new_denoiser(SIZES["tiny"])),
+}
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -52,7 +51,14 @@ def test_steps_on_one_batch_lower_its_loss(name):
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("levels", [LIGHT_LEVELS, HEAVY_LEVELS])
+def test_only_the_palettes_table_learns_faster():
+    task = TASKS["light"]()
+    others, table = task.parameter_groups()
+    assert table == {"params": [task.palette.table], "scale": TABLE_RATE}
+    assert len(others["params"]) + 1 == len(list(task.parameters()))
+
+
+@pytest.mark.parametrize("levels", [DENOISER_LEVELS, PLANNER_LEVELS])
 def test_levels_are_drawn_in_proportion(levels):
     assert sum(levels.values()) == pytest.approx(1)
     prompts = draw_prompts(np.random.default_rng(0), levels, 1000)
@@ -63,13 +69,13 @@ def test_levels_are_drawn_in_proportion(levels):
 
 def test_a_share_of_captions_is_dropped():
     rng = np.random.default_rng(0)
-    prompts = drop_some(draw_prompts(rng, LIGHT_LEVELS, 1000), rng)
+    prompts = drop_some(draw_prompts(rng, DENOISER_LEVELS, 1000), rng)
     share = np.mean([prompt is None for prompt in prompts])
     assert share == pytest.approx(CAPTION_DROPOUT, abs=0.03)
 
 
 def test_latents_are_renders():
     rng = np.random.default_rng(0)
-    latents = render_latents(draw_prompts(rng, LIGHT_LEVELS, 3), rng)
+    latents = render_latents(draw_prompts(rng, DENOISER_LEVELS, 3), rng)
     assert latents.shape == (3, 48, 16, 16)
     assert latents.abs().max() <= 1

@@ -1,38 +1,45 @@
-import shutil
-
 import pytest
 
 from diffserve.embedded.discriminator import SceneDiscriminator
 from diffserve.embedded.pipeline import EmojiScenePipeline
-from diffserve.embedded.presets import HEAVY, LIGHT
-from diffserve.embedded.train import main
+from diffserve.embedded.presets import HEAVY, LIGHT, REALNESS_FOLDER, TINY
+from diffserve.embedded.realness import RealnessDiscriminator
+from diffserve.embedded.recipes import PIPELINES
+from diffserve.embedded.train import TARGETS, TrainOptions, train
 
 
 @pytest.fixture(scope="module")
-def pipelines(tmp_path_factory):
-    """Pipelines after a few steps, trained from the command line."""
-    folder = tmp_path_factory.mktemp("pipelines")
-    for target, preset in (("light", LIGHT), ("heavy", HEAVY)):
-        main([target, "--steps", "4", "--out", str(folder / target)])
-        shutil.move(folder / target / "model", folder / preset.folder)
-    return folder
+def options(tmp_path_factory):
+    """Options for a very short training, in which all models share one run folder."""
+    folder = tmp_path_factory.mktemp("run")
+    return TrainOptions(folder, scale=0.0005, batch_size=4)
 
 
-def test_trained_pipelines_can_be_loaded(pipelines):
-    for preset in (LIGHT, HEAVY):
-        folder = pipelines / preset.folder
-        pipeline = EmojiScenePipeline.from_pretrained(folder, local_files_only=True)
+@pytest.fixture(scope="module")
+def pipelines(options):
+    """Pipelines after a few steps; the tiny one is distilled from the heavy one."""
+    return {name: train(name, options) for name in ("heavy", "light", "tiny")}
+
+
+def test_there_is_a_target_for_every_model():
+    assert set(PIPELINES) < set(TARGETS)
+
+
+def test_trained_pipelines_can_be_loaded(pipelines, options):
+    for name, preset in (("heavy", HEAVY), ("light", LIGHT), ("tiny", TINY)):
+        assert pipelines[name] == options.weights / preset.folder
+        pipeline = EmojiScenePipeline.from_pretrained(pipelines[name], local_files_only=True)
         assert pipeline("an owl", num_inference_steps=1).images[0].size == (64, 64)
 
 
-def test_the_discriminator_learns_from_the_pipelines(pipelines, tmp_path):
-    arguments = ["discriminator", "--steps", "2", "--judged", "4", "--out", str(tmp_path)]
-    main([*arguments, "--pipelines", str(pipelines)])
-    assert SceneDiscriminator.from_pretrained(tmp_path / "model")
-    assert (tmp_path / "light-images" / "checkpoint.pt").exists()
+@pytest.mark.usefixtures("pipelines")
+def test_the_discriminators_learn_from_the_pipelines(options):
+    folder = train("discriminator", options)
+    assert SceneDiscriminator.from_pretrained(folder)
+    assert RealnessDiscriminator.from_pretrained(options.weights / REALNESS_FOLDER)
+    assert (options.run_dir / "discriminator" / "light-images" / "checkpoint.pt").exists()
 
 
-def test_steps_and_minutes_exclude_each_other(capsys):
-    with pytest.raises(SystemExit):
-        main(["light", "--steps", "1", "--minutes", "1"])
-    assert "not allowed with" in capsys.readouterr().err
+def test_the_checker_is_a_target_too(options, monkeypatch):
+    monkeypatch.setattr("diffserve.embedded.checker._STEPS", 1)
+    assert (train("checker", options) / "model.safetensors").exists()

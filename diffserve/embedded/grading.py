@@ -1,0 +1,45 @@
+"""Grading discriminators: how well confidences in light images tell where the heavy model helps."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def auroc(confidences: NDArray[np.float32], verdicts: NDArray[np.bool_]) -> float:
+    """Return the chance that a right image has a higher confidence than a wrong one.
+
+    Ties count half. NaN when all verdicts are equal.
+    """
+    right, wrong = confidences[verdicts][:, None], confidences[~verdicts][None, :]
+    if right.size == 0 or wrong.size == 0:
+        return float("nan")
+    return float((right > wrong).mean() + 0.5 * (right == wrong).mean())
+
+
+def gain_share(
+    confidences: NDArray[np.float32],
+    light_right: NDArray[np.bool_],
+    heavy_right: NDArray[np.bool_],
+    fraction: float,
+) -> float:
+    """Return how much of the oracle router's gain over random routing confidences capture.
+
+    Args:
+        confidences: Of the light images, shape (N,); the lowest are deferred.
+        light_right: Whether each light image is right, shape (N,).
+        heavy_right: The same of the heavy image of the same prompt, shape (N,).
+        fraction: Share of the images that is deferred.
+
+    Returns:
+        1 for the oracle, which defers where heavy gains most, and 0 for random routing; NaN when
+        there is nothing to gain.
+    """
+    gains = heavy_right.astype(float) - light_right.astype(float)
+    count = round(fraction * len(gains))
+    by_chance = fraction * gains.sum()
+    best = np.sort(gains)[::-1][:count].sum() - by_chance
+    if best <= 0:
+        return float("nan")
+    chosen = np.argsort(confidences, kind="stable")[:count]
+    return float((gains[chosen].sum() - by_chance) / best)
