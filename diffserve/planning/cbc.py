@@ -56,7 +56,9 @@ class CbcSolver:
         command = pulp.COIN_CMD(
             path=self._path,
             msg=False,
-            threads=1,
+            # "-threads 1" would start a worker thread, whose wake-ups CBC loses at times: a solve
+            # then hangs for ten seconds, whatever its limit. Without it there is one thread too.
+            threads=None,
             gapRel=program.gap,
             gapAbs=0.0,
             timeLimit=time_limit_s,

@@ -42,7 +42,8 @@ class DemandParameters:
         rise_gain: Weight of a sample far above the mean, (0, 1].
         fall_gain: Weight of a sample far below the mean, (0, 1].
         dispersion_half_life_s: Memory of the index of dispersion.
-        quantile_z: Standard deviations of headroom; 1.28 covers 90 % of Poisson windows.
+        quantile_z: Standard deviations of headroom; 0.5 covers 69 % of Poisson windows. The queue,
+            with a deadline far beyond one execution, absorbs the others.
         horizon_s: Window over which the headroom must hold; longer windows average out more. Near
             the SLO is a good value: shorter bursts are absorbed by the queue.
     """
@@ -51,7 +52,7 @@ class DemandParameters:
     rise_gain: float = 0.9
     fall_gain: float = 0.5
     dispersion_half_life_s: float = 30.0
-    quantile_z: float = 1.28
+    quantile_z: float = 0.5
     horizon_s: float = 4.0
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-GAIN = 0.2
+GAIN = 0.4
 """Shift of the threshold per query that was deferred too much or too little."""
 DEBT_MAX = 4.0
 """Queries of debt that are remembered, at most."""
