@@ -37,6 +37,13 @@ class SharedSettings(BaseModel):
     )
     log_format: str = Field("text", pattern="^(text|json)$", description="text or json lines")
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="port of /metrics for Prometheus; 0: none"
+    )
+    otlp_endpoint: str = Field(
+        "",
+        description="OTLP collector (gRPC) that gets traces, http://host:4317; empty: no traces",
+    )
     grace_s: float = Field(20.0, ge=0, description="seconds given to accepted work on SIGTERM")
     message_bytes_max: int = Field(
         64 * MIB, ge=MIB, description="largest gRPC message; images travel in messages"
@@ -57,7 +64,7 @@ class ControllerSettings(SharedSettings):
     )
     solver_time_limit_s: float = Field(1.0, gt=0, description="wall-clock limit of one solve")
     utilisation_max: float = Field(
-        0.85, gt=0, le=1, description="share of a pool's throughput a plan may use"
+        0.9, gt=0, le=1, description="share of a pool's throughput a plan may use"
     )
     quality_source: str = Field(
         "catalog",
@@ -87,6 +94,16 @@ class LoadBalancerSettings(SharedSettings):
         0.05, ge=0, description="a light fallback is sent this long before the deadline"
     )
     num_records_max: int = Field(10_000, ge=1, description="finished queries remembered")
+    decision_log: str = Field(
+        "", description="file for every decision, as the simulator writes them; empty: none"
+    )
+    answers_bytes_max: int = Field(
+        256 * MIB, ge=0, description="images kept for clients that ask again by their id, bytes"
+    )
+    answers_lifetime_s: float = Field(300.0, ge=0, description="seconds that they are kept")
+    tenants: str = Field(
+        "", description="TOML file with what each tenant may have; empty: no limits, equal shares"
+    )
     shadow_share: float = Field(
         0.01,
         ge=0,

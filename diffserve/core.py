@@ -27,6 +27,24 @@ class Preference(enum.StrEnum):
     HEAVY = "heavy"
 
 
+class Priority(enum.IntEnum):
+    """Order of service among waiting queries; within one, the earliest deadline is first."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+
+class RefusalCause(enum.StrEnum):
+    """Why a query was refused at the door, for programs."""
+
+    DEADLINE = "DEADLINE_CANNOT_BE_MET"
+    QUEUE_FULL = "QUEUE_FULL"
+    TENANT_RATE = "TENANT_RATE"
+    TENANT_IN_PROGRESS = "TENANT_IN_PROGRESS"
+    TENANT_SHARE = "TENANT_SHARE"
+
+
 class Outcome(enum.StrEnum):
     """How a query ended. Every query has exactly one outcome."""
 
@@ -65,6 +83,8 @@ class Query:
         compat_key: Queries batch together only when equal (resolution and the like).
         difficulty: Rank of its prompt by difficulty, 0..1, the hardest highest; None when nobody
             ranked it.
+        priority: Which waiting queries go first.
+        tenant: On whose account it is; empty is a name like others.
     """
 
     query_id: str
@@ -74,6 +94,8 @@ class Query:
     preference: Preference = Preference.AUTO
     compat_key: str = ""
     difficulty: float | None = None
+    priority: Priority = Priority.NORMAL
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +213,8 @@ class Batch:
         stage: For which stage of their cascades; a variant may be light in one, heavy in another.
         query_ids: 1..batch_size_max ids, earliest deadline first.
         started_s: When it was launched.
+        only_if_idle: Other load balancers use this worker too: it refuses the batch while its
+            device is busy, instead of staging it.
     """
 
     batch_id: int
@@ -199,6 +223,7 @@ class Batch:
     stage: CascadeStage
     query_ids: tuple[str, ...]
     started_s: float
+    only_if_idle: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +269,8 @@ class CascadePlan:
         class_share: Share of its request class's queries that this cascade gets, 0..1.
         bypass_fraction: Share of its queries that skip the light variant, 0..1: the hardest by
             their prompts.
+        slo_s: Allowed duration in force; 0 means the catalog's.
+        is_pinned: An operator fixed the share deferred; no price changes it.
     """
 
     cascade_id: str
@@ -254,6 +281,8 @@ class CascadePlan:
     expected_quality: float
     class_share: float = 1.0
     bypass_fraction: float = 0.0
+    slo_s: float = 0.0
+    is_pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +299,9 @@ class Plan:
         prices: ``variant_id`` -> quality that one more second of a worker's time on it would add;
             0 while it has time to spare. Duals of the plan's linear program.
         workers: ``worker_id`` -> address and state, for every placed worker.
+        owners: ``worker_id`` -> ``loadbalancer_id`` of the only one that may use it; all load
+            balancers use the others.
+        shares: ``loadbalancer_id`` -> its share of the arrivals, for those known when it was made.
         solver: ``gurobi``, ``cbc``, ``enumeration`` or ``fallback``.
         status: ``optimal``, ``time_limit``, ``infeasible`` or ``error``.
         solve_s: Wall time of the solve.
@@ -283,6 +315,8 @@ class Plan:
     coresident: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     prices: Mapping[str, float] = field(default_factory=dict)
     workers: Mapping[str, WorkerInfo] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
     solver: str = "fallback"
     status: str = "optimal"
     solve_s: float = 0.0

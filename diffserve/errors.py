@@ -43,18 +43,31 @@ class ProfileError(ConfigError):
     """A latency, deferral or quality profile breaks its rules."""
 
 
+WORKER_BUSY = "WORKER_BUSY"
+"""Cause with which a worker that is well refuses a batch, because others keep it busy."""
+
+
 class OverloadedError(DiffServeError):
     """The query was refused because its deadline could not be met, or a queue was full.
 
     Attributes:
         predicted_wait_s: Expected seconds until an answer, had it been accepted.
         retry_after_s: When a retry may succeed.
+        cause: Which limit it met, for programs: a ``RefusalCause``, or ``WORKER_BUSY``.
     """
 
-    def __init__(self, message: str, *, predicted_wait_s: float, retry_after_s: float) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        predicted_wait_s: float,
+        retry_after_s: float,
+        cause: str = "DEADLINE_CANNOT_BE_MET",
+    ) -> None:
         super().__init__(message)
         self.predicted_wait_s = predicted_wait_s
         self.retry_after_s = retry_after_s
+        self.cause = cause
 
 
 class DeadlineError(DiffServeError):

@@ -13,6 +13,13 @@ from grpc_status import rpc_status
 
 from diffserve.cli.output import CliError
 from diffserve.config import ControllerSettings, LoadBalancerSettings, UpSettings, load_settings
+from diffserve.errors import (
+    DeadlineError,
+    DiffServeError,
+    InputError,
+    OverloadedError,
+    UnavailableError,
+)
 from diffserve.rpc.channel import open_sync_channel
 from diffserve.rpc.v1.admin_pb2_grpc import AdminStub
 
@@ -61,12 +68,8 @@ def explain(error: grpc.RpcError, address: str, service: str) -> CliError:
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return CliError(_violations(error) or details, exit_code=2)
-    if code is grpc.StatusCode.UNAVAILABLE:
-        # The two texts of gRPC itself; anything else was said by the service.
-        if details.startswith(("failed to connect", "DNS resolution failed")):
-            return CliError(f"no {service} answers at {address}; start one with `make serve`")
-        if "Socket closed" in details or "Connection reset" in details:
-            return CliError(f"the {service} at {address} went away during the call; try again")
+    if code is grpc.StatusCode.UNAVAILABLE and (gone := _gone(details, address, service)):
+        return gone
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         # gRPC's own text when the client's clock ran out is no sentence for people.
         said = "" if details == "Deadline Exceeded" else f": {details}"
@@ -75,6 +78,30 @@ def explain(error: grpc.RpcError, address: str, service: str) -> CliError:
         return CliError("cancelled")
     hint = _retry_hint(error)
     return CliError(f"{details or code.name.lower()}{hint}")
+
+
+def explain_error(error: DiffServeError, address: str, service: str) -> CliError:
+    """Return an error of the client library as one sentence with what to do about it."""
+    said = str(error)
+    if isinstance(error, InputError):
+        return CliError(said, exit_code=2)
+    if isinstance(error, UnavailableError) and (gone := _gone(said, address, service)):
+        return gone
+    if isinstance(error, DeadlineError):
+        said = "" if said == "Deadline Exceeded" else f": {said}"
+        return CliError(f"no answer in time from the {service} at {address}{said}")
+    if isinstance(error, OverloadedError):
+        said += f" (try again in {error.retry_after_s:.1f} s)"
+    return CliError(said)
+
+
+def _gone(details: str, address: str, service: str) -> CliError | None:
+    """Tell a connection that failed by gRPC's own texts; others were said by the service."""
+    if details.startswith(("failed to connect", "DNS resolution failed")):
+        return CliError(f"no {service} answers at {address}; start one with `make serve`")
+    if "Socket closed" in details or "Connection reset" in details:
+        return CliError(f"the {service} at {address} went away during the call; try again")
+    return None
 
 
 def _details(error: grpc.Call) -> list[Message]:

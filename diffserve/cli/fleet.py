@@ -28,6 +28,7 @@ class ChildSpec:
         command: Program and arguments.
         address: ``host:port`` at which this machine reaches it.
         environment: Variables besides the supervisor's own.
+        metrics: ``host:port`` of its ``/metrics``; empty for Redis.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ChildSpec:
     command: tuple[str, ...]
     address: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    metrics: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,9 @@ def plan_fleet(
     environment = _thread_environment(workers, cores)
 
     def service(name: str, kind: str, **own: str) -> ChildSpec:
+        # The load balancer has an HTTP port already.
+        metrics_port = own.get("http_port") or str(free_port())
+        own.setdefault("metrics_port", "0" if "http_port" in own else metrics_port)
         return ChildSpec(
             name=name,
             kind=kind,
@@ -118,6 +123,7 @@ def plan_fleet(
             ),
             address=address[name],
             environment=environment,
+            metrics=f"{_reachable(settings.host)}:{metrics_port}",
         )
 
     def worker(name: str) -> ChildSpec:

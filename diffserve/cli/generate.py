@@ -1,39 +1,45 @@
-"""``diffserve generate``: one image, with what happened on the way."""
+"""``diffserve generate``: images, with what happened on the way."""
 
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import grpc
 from rich.console import Console
 from rich.markup import escape
 
-from diffserve.cli.connection import connected, loadbalancer_address
-from diffserve.cli.output import (
-    CliError,
-    duration,
-    emit_json,
-    percent,
-    stderr,
-    stdout,
-    table,
-    to_document,
+from diffserve.cli.connection import explain_error, loadbalancer_address
+from diffserve.cli.output import CliError, duration, emit_json, percent, stderr, stdout, table
+from diffserve.client import (
+    Client,
+    Deferred,
+    Done,
+    Event,
+    GeneratedImage,
+    Queued,
+    Retries,
+    Started,
+    Wish,
 )
-from diffserve.core import Preference
-from diffserve.rpc.v1 import common_pb2, generation_pb2, generation_pb2_grpc
+from diffserve.client import Progress as Step
+from diffserve.client.messages import request_of
+from diffserve.core import Preference, Priority
+from diffserve.errors import DiffServeError, InputError
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 """File suffix -> format asked of the server."""
 
-CALL_TIMEOUT_S = 600.0
-"""RPC deadline where the user gave none; the cascade's SLO is shorter."""
-
-CALL_MARGIN_S = 5.0
-"""The RPC outlives the query's deadline by this, to hear what became of it."""
+STAGES = {
+    "light_queue": "light queue",
+    "light_execution": "light draws",
+    "scoring": "scoring",
+    "heavy_queue": "heavy queue",
+    "heavy_execution": "heavy draws",
+}
+"""Stage -> label."""
 
 BAR_WIDTH = 30
 SHOWN_S = 0.0005
@@ -55,95 +61,140 @@ class Drawing:
     num_inference_steps: int
     guidance_scale: float | None
     negative_prompt: str
+    n: int = 1
+    priority: str = "normal"
+    tenant: str = ""
 
 
 def run_generate(drawing: Drawing, address: str, *, as_json: bool) -> None:
-    """Draw one image, save it, and print how it came about.
+    """Draw images, save them, and print how they came about.
 
     Raises:
-        CliError: the service refused or failed, or the file cannot be written.
+        CliError: the service refused or failed, or a file cannot be written.
     """
-    request = build_request(drawing)
+    wish = wish_of(drawing)
     address = loadbalancer_address(address)
     progress = Progress(None if as_json else stderr())
-    with connected(address, "load balancer") as channel, progress.shown():
-        answer = _call(channel, request, progress)
-    path = Path(drawing.output)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(answer.image.data)
-    except OSError as error:
-        raise CliError(f"cannot write {path}: {error.strerror}") from None
+        with Client(address, retries=Retries(num_max=0)) as client, progress.shown():
+            images = _images(client.stream(wish), progress, drawing.n)
+    except DiffServeError as error:
+        raise explain_error(error, address, "load balancer") from None
+    paths = paths_of(drawing.output, drawing.n)
+    for path, image in zip(paths, images, strict=True):
+        try:
+            image.save(path)
+        except OSError as error:
+            raise CliError(f"cannot write {path}: {error.strerror}") from None
     if as_json:
-        emit_json({"file": str(path), **to_document(answer)})
-    else:
-        print_answer(answer, path, stdout())
+        first, *others = map(document_of, images, paths)
+        emit_json({**first, "others": others})
+        return
+    for image, path in zip(images, paths, strict=True):
+        print_answer(image, path, stdout())
 
 
-def build_request(drawing: Drawing) -> generation_pb2.GenerateRequest:
-    """Return the request of a drawing.
+def wish_of(drawing: Drawing) -> Wish:
+    """Return what to ask of the server.
 
     Raises:
-        CliError: the file's suffix or the preference is unknown, or a number fits no field.
+        CliError: the file's suffix, the preference or the priority is unknown, or a value fits no
+            field.
     """
     suffix = Path(drawing.output).suffix.lower()
     if suffix not in FORMATS:
         raise CliError(f"{drawing.output}: use one of {', '.join(FORMATS)} as suffix", exit_code=2)
     if drawing.preference not in list(Preference):
         raise CliError(f"--prefer: one of {', '.join(Preference)}", exit_code=2)
+    priorities = {priority.name.lower(): priority for priority in Priority}
+    if drawing.priority not in priorities:
+        raise CliError(f"--priority: one of {', '.join(priorities)}", exit_code=2)
+    wish = Wish(
+        prompt=drawing.prompt,
+        negative_prompt=drawing.negative_prompt,
+        seed=drawing.seed,
+        width=drawing.width,
+        height=drawing.height,
+        num_inference_steps=drawing.num_inference_steps,
+        guidance_scale=drawing.guidance_scale,
+        output_format=FORMATS[suffix],
+        cascade=drawing.cascade_id,
+        preference=Preference(drawing.preference),
+        deadline_s=drawing.deadline_s,
+        n=drawing.n,
+        priority=priorities[drawing.priority],
+        tenant=drawing.tenant,
+    )
     try:
-        return generation_pb2.GenerateRequest(
-            parameters=common_pb2.GenerationParameters(
-                prompt=drawing.prompt,
-                negative_prompt=drawing.negative_prompt,
-                seed=drawing.seed,
-                width=drawing.width,
-                height=drawing.height,
-                num_inference_steps=drawing.num_inference_steps,
-                guidance_scale=drawing.guidance_scale,
-                output_format=FORMATS[suffix],
-            ),
-            cascade_id=drawing.cascade_id,
-            preference=common_pb2.Preference.Value(f"PREFERENCE_{drawing.preference.upper()}"),
-            deadline_s=drawing.deadline_s,
-        )
-    except (ValueError, UnicodeEncodeError) as error:
-        raise CliError(f"cannot be sent: {error}", exit_code=2) from None
+        request_of(wish, "")
+    except InputError as error:
+        raise CliError(error.problem, exit_code=2) from None
+    return wish
 
 
-def _call(
-    channel: grpc.Channel, request: generation_pb2.GenerateRequest, progress: Progress
-) -> generation_pb2.GenerateResponse:
-    timeout_s = CALL_TIMEOUT_S
-    if request.HasField("deadline_s") and math.isfinite(request.deadline_s):
-        timeout_s = max(0.0, request.deadline_s) + CALL_MARGIN_S
-    stub = generation_pb2_grpc.ImageGenerationStub(channel)
-    for event in stub.GenerateStream(request, timeout=timeout_s):
-        if event.WhichOneof("event") == "done":
-            return event.done
-        progress.tell(describe_event(event))
-    raise CliError("the load balancer ended the call without an answer")
+def paths_of(output: str, count: int) -> list[Path]:
+    """Return where each image goes: ``owl.png``, or ``owl-0.png``, ``owl-1.png`` and so on."""
+    path = Path(output)
+    if count <= 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{index}{path.suffix}") for index in range(count)]
 
 
-def describe_event(event: generation_pb2.GenerateEvent) -> str:
+def _images(events: Iterator[Event], progress: Progress, count: int) -> list[GeneratedImage]:
+    """Tell what happens; return the images in order."""
+    images: dict[int, GeneratedImage] = {}
+    for event in events:
+        if isinstance(event, Done):
+            images[event.index] = event.image
+        else:
+            which = f"image {event.index}: " if count > 1 else ""
+            progress.tell(which + describe_event(event), is_passing=isinstance(event, Step))
+    if len(images) < max(1, count):
+        raise CliError("the load balancer ended the call without an answer")
+    return [images[index] for index in sorted(images)]
+
+
+def describe_event(event: Event) -> str:
     """Return what happened as one line."""
-    match event.WhichOneof("event"):
-        case "queued":
-            queued = event.queued
+    match event:
+        case Queued():
             return (
-                f"waiting for {queued.variant_id}: {queued.position} ahead, "
-                f"about {duration(queued.predicted_wait_s)}"
+                f"waiting for {event.variant}: {event.position} ahead, "
+                f"about {duration(event.predicted_wait_s)}"
             )
-        case "started":
-            started = event.started
-            return (
-                f"{started.variant_id} draws on {started.worker_id} (batch of {started.batch_size})"
-            )
-        case "preview":
-            preview = event.preview
-            seen = f" with confidence {preview.confidence:.2f}" * preview.HasField("confidence")
-            return f"light image arrived{seen}; drawn again: {preview.reason}"
+        case Started():
+            return f"{event.variant} draws on {event.worker} (batch of {event.batch_size})"
+        case Step():
+            return f"{event.variant} draws: step {event.step} of {event.num_steps}"
+        case Deferred():
+            seen = "" if event.confidence is None else f" with confidence {event.confidence:.2f}"
+            return f"light image arrived{seen}; drawn again: {event.reason}"
     return "working"
+
+
+def document_of(image: GeneratedImage, path: Path) -> dict[str, Any]:
+    """Return an answer as JSON values, by the names of the API."""
+    return {
+        "file": str(path),
+        "query_id": image.query_id,
+        "image": {
+            "data": len(image.data),
+            "media_type": image.media_type,
+            "width": image.width,
+            "height": image.height,
+        },
+        "outcome": f"OUTCOME_{image.outcome.name}",
+        "variant_id": image.variant,
+        "cascade_id": image.cascade,
+        "confidence": image.confidence,
+        "percentile": image.percentile,
+        "seed": image.seed,
+        "times": {f"{stage}_s": seconds for stage, seconds in image.stage_s.items()},
+        "plan_id": image.plan_id,
+        "worker_id": image.worker,
+        "reason": image.reason,
+        "unknown_words": list(image.unknown_words),
+    }
 
 
 class Progress:
@@ -159,48 +210,42 @@ class Progress:
         with self._status or contextlib.nullcontext():
             yield
 
-    def tell(self, line: str) -> None:
-        """Add one line, and keep it beside the spinner until the next one."""
-        if self._console is not None:
+    def tell(self, line: str, *, is_passing: bool = False) -> None:
+        """Add one line, and keep it beside the spinner; a passing one is shown only there."""
+        if self._console is not None and not is_passing:
             self._console.print(line, style="dim")
         if self._status is not None:
             self._status.update(escape(line))
 
 
-def print_answer(answer: generation_pb2.GenerateResponse, path: Path, console: Console) -> None:
+def print_answer(image: GeneratedImage, path: Path, console: Console) -> None:
     """Print what was drawn, by whom, why, and where the time went."""
-    image = answer.image
     rows = table("", "")
     rows.show_header = False
     rows.add_row("file", f"{path} ({image.width}x{image.height}, {len(image.data)} bytes)")
-    rows.add_row("variant", f"{answer.variant_id} on {answer.worker_id}, plan {answer.plan_id}")
-    rows.add_row("outcome", common_pb2.Outcome.Name(answer.outcome)[8:].lower())
-    if answer.HasField("confidence"):
-        rank = f", rank {percent(answer.percentile)} of recent" * answer.HasField("percentile")
-        rows.add_row("confidence", f"{answer.confidence:.3f}{rank}")
-    rows.add_row("reason", answer.reason)
-    rows.add_row("seed", str(answer.seed))
-    for label, seconds, bar in time_rows(answer.times):
+    rows.add_row("variant", f"{image.variant} on {image.worker}, plan {image.plan_id}")
+    rows.add_row("outcome", image.outcome.value)
+    if image.confidence is not None:
+        known = image.percentile is not None
+        rank = f", rank {percent(image.percentile or 0.0)} of recent" * known
+        rows.add_row("confidence", f"{image.confidence:.3f}{rank}")
+    rows.add_row("reason", image.reason)
+    rows.add_row("seed", str(image.seed))
+    for label, seconds, bar in time_rows(image.stage_s):
         rows.add_row(label, f"{duration(seconds):>8} {bar}")
     console.print(rows)
-    if answer.unknown_words:
-        words = ", ".join(answer.unknown_words)
-        console.print(f"hint: {answer.variant_id} does not know: {words}")
+    if image.unknown_words:
+        words = ", ".join(image.unknown_words)
+        console.print(f"hint: {image.variant} does not know: {words}")
 
 
-def time_rows(times: common_pb2.StageTimes) -> list[tuple[str, float, str]]:
+def time_rows(stage_s: Mapping[str, float]) -> list[tuple[str, float, str]]:
     """Return label, seconds and bar of each stage that took time, and of the whole."""
-    stages = [
-        ("light queue", times.light_queue_s),
-        ("light draws", times.light_execution_s),
-        ("scoring", times.scoring_s),
-        ("heavy queue", times.heavy_queue_s),
-        ("heavy draws", times.heavy_execution_s),
-    ]
-    longest_s = max(times.total_s, 1e-9)
+    total_s = stage_s.get("total", 0.0)
+    longest_s = max(total_s, 1e-9)
     rows = [
-        (label, seconds, "█" * round(BAR_WIDTH * min(1.0, seconds / longest_s)))
-        for label, seconds in stages
-        if seconds >= SHOWN_S
+        (label, stage_s[stage], "█" * round(BAR_WIDTH * min(1.0, stage_s[stage] / longest_s)))
+        for stage, label in STAGES.items()
+        if stage_s.get(stage, 0.0) >= SHOWN_S
     ]
-    return [*rows, ("total", times.total_s, "")]
+    return [*rows, ("total", total_s, "")]

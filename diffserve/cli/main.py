@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from diffserve.cli.operators import register
 from diffserve.cli.output import CliError
 from diffserve.errors import DiffServeError
 
@@ -81,10 +83,13 @@ def generate(
     steps: Annotated[int, typer.Option(help="Denoising steps; 0: the variant's own.")] = 0,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
     negative: Annotated[str, typer.Option(help="What to avoid.")] = "",
+    n: Annotated[int, typer.Option("--n", min=1, max=10, help="Images; FILE-0.png, ...")] = 1,
+    priority: Annotated[str, typer.Option(help="low, normal or high.")] = "normal",
+    tenant: Annotated[str, typer.Option(help="On whose account.")] = "",
     address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Load balancer.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Draw an image and show how it came about."""
+    """Draw images and show how they came about."""
     from diffserve.cli.generate import Drawing, run_generate
 
     drawing = Drawing(
@@ -99,6 +104,9 @@ def generate(
         num_inference_steps=steps,
         guidance_scale=guidance,
         negative_prompt=negative,
+        n=n,
+        priority=priority,
+        tenant=tenant,
     )
     run_generate(drawing, address, as_json=as_json)
 
@@ -164,6 +172,9 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
     faults: Annotated[str, typer.Option(metavar="FILE", help="TOML: what breaks when.")] = "",
     log: Annotated[str, typer.Option(metavar="FILE", help="Write every decision here.")] = "",
+    load_balancers: Annotated[
+        int, typer.Option(min=1, help="How many share the workers, clients taking turns.")
+    ] = 1,
     as_json: Json = False,
 ) -> None:
     """Simulate a serving system on a trace: the live decisions, virtual time, no devices."""
@@ -184,6 +195,7 @@ def simulate(
         seed=seed,
         faults=faults,
         log=log,
+        num_loadbalancers=load_balancers,
     )
     run_simulate(request, as_json=as_json)
 
@@ -257,6 +269,35 @@ def replay(
         address=address,
     )
     run_replay(request, as_json=as_json)
+
+
+@app.command()
+def train(
+    target: Annotated[str, typer.Argument(help="heavy, light, tiny, discriminator, checker; all.")],
+    run_dir: Annotated[str, typer.Option(help="Checkpoints and weights.")] = "build/train",
+    device: Annotated[str, typer.Option(help="Torch device, e.g. cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, data and noise.")] = 0,
+    scale: Annotated[float, typer.Option(min=0, help="Multiplies the recipes' steps.")] = 1.0,
+    minutes: Annotated[float | None, typer.Option(help="Of every stage, not its steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Not the recipes'.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    resume: Annotated[bool, typer.Option(help="Continue from the checkpoints.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train an embedded model, or all of them, on a CPU or GPU."""
+    from diffserve.cli.train import run_train
+    from diffserve.embedded.train import TrainOptions
+
+    options = TrainOptions(
+        run_dir=Path(run_dir),
+        seed=seed,
+        device=device,
+        scale=scale,
+        minutes=minutes,
+        batch_size=batch_size,
+        resume=resume,
+    )
+    run_train(target, options, threads=threads, as_json=as_json)
 
 
 @app.command()
@@ -352,6 +393,9 @@ def cascade_list(address: Admin = "", as_json: Json = False) -> None:
     from diffserve.cli.cascade import list_cascades
 
     list_cascades(address, as_json=as_json)
+
+
+register(app, plan=plan_app, workers=workers_app)
 
 
 def main() -> None:

@@ -63,14 +63,15 @@ def placement_table(plan: controller_pb2.Plan) -> Table:
 
 def cascades_table(plan: controller_pb2.Plan) -> Table:
     """Return one row per cascade: what the plan expects of it."""
-    rows = table("cascade", ">demand", ">deferred", ">aims at", ">threshold", ">quality")
+    rows = table("cascade", ">demand", ">deferred", ">aims at", ">threshold", ">quality", ">SLO")
     for cascade in plan.cascades:
         rows.add_row(
             cascade.cascade_id,
             f"{cascade.demand_qps:.2f} qps",
             percent(cascade.deferral_fraction),
-            percent(cascade.deferral_target),
+            percent(cascade.deferral_target) + (" pinned" if cascade.pinned else ""),
             f"{cascade.confidence_threshold:.3f}",
             f"{cascade.expected_quality:.4g}",
+            duration(cascade.slo_s) if cascade.slo_s else "-",
         )
     return rows

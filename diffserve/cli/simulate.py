@@ -35,6 +35,7 @@ class Request:
     seed: int
     faults: str
     log: str
+    num_loadbalancers: int = 1
 
 
 def run_simulate(request: Request, *, as_json: bool) -> None:
@@ -98,6 +99,7 @@ def _simulate(request: Request, policy: str) -> dict[str, Any]:
         slo_s=request.slo_s,
         seed=request.seed,
         faults=read_faults(request.faults) if request.faults else Faults(),
+        num_loadbalancers=request.num_loadbalancers,
     )
     with _opened(request.log) as log, progress(policy) as on_progress:
         return simulate(simulation, log=log, on_progress=on_progress)

@@ -72,7 +72,7 @@ def status_page(status: admin_pb2.Status) -> Group:
         if status.plan.status != "optimal":
             plan.stylize("yellow")
     return Group(
-        _headline(status),
+        headline(status),
         plan,
         *(Text(""), workers_table(status.workers)),
         *(Text(""), traffic_table(status)),
@@ -81,7 +81,8 @@ def status_page(status: admin_pb2.Status) -> Group:
     )
 
 
-def _headline(status: admin_pb2.Status) -> Text:
+def headline(status: admin_pb2.Status) -> Text:
+    """Return version, age and health in one line."""
     line = Text(f"DiffServe {status.version}, up {duration(status.uptime_s)}", style="bold")
     redis = "connected" if status.redis_connected else "gone, serving by the last plan"
     style = "not bold" if status.redis_connected else "bold red"
@@ -106,6 +107,8 @@ def traffic_table(status: admin_pb2.Status) -> Table:
         plan = planned.get(cascade.cascade_id)
         demand = f"{plan.demand_qps:.2f} qps" if plan else "-"
         deferral = percent(plan.deferral_target) if plan else "-"
+        if cascade.HasField("pinned_share"):
+            deferral = f"{percent(cascade.pinned_share)} pinned"
         rows.add_row(
             cascade.cascade_id,
             f"{cascade.arrival_qps:.2f} / {demand}",
@@ -126,7 +129,7 @@ def outcomes_table(status: admin_pb2.Status) -> Table:
             cascade.cascade_id,
             str(cascade.num_arrivals),
             _share(answered_share(cascade.outcomes)),
-            duration(cascade.slo_s),
+            duration(cascade.slo_s) + (" set" if cascade.slo_is_set else ""),
             joined(f"{outcome.replace('_', ' ')} {cascade.outcomes[outcome]}" for outcome in known),
         )
     return rows

@@ -148,6 +148,11 @@ def _ready_document(supervisor: Supervisor, fleet: Fleet, directory: Path) -> di
         "redis_url": fleet.redis_url,
         "endpoints": {child.name: child.address for child in fleet.children()},
         "http": f"http://{fleet.http}",
+        "metrics": {
+            child.name: f"http://{child.metrics}/metrics"
+            for child in fleet.children()
+            if child.metrics
+        },
         "pids": {child.spec.name: child.pid for child in supervisor.children},
         "first_command": f'{_own_command()} generate "{FIRST_PROMPT}" -o owl.png{address}',
     }

@@ -15,8 +15,9 @@ import grpc
 
 from diffserve.client import messages
 from diffserve.client.retries import Retries
+from diffserve.client.tracing import client_span
 from diffserve.client.values import DEFAULT_ADDRESS, Done, Event, GeneratedImage, Wish
-from diffserve.errors import BackendError, DiffServeError
+from diffserve.errors import BackendError, DiffServeError, InputError
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.status import from_call
 from diffserve.rpc.v1 import generation_pb2_grpc
@@ -61,7 +62,7 @@ class AsyncClient:
         await self._channel.close()
 
     async def generate(self, prompt: str | Wish, /, **wishes: Any) -> GeneratedImage:
-        """Draw one image.
+        """Draw one image; the wish is for no more.
 
         Args:
             prompt: What to draw, or a whole wish.
@@ -74,14 +75,27 @@ class AsyncClient:
             UnavailableError: no server answers.
             BackendError: the variant failed.
         """
-        async with contextlib.aclosing(self.stream(prompt, **wishes)) as events:
+        wish = wish_of(prompt, wishes)
+        if wish.n != 1:
+            raise InputError("n", f"{wish.n} images come from `generate_all`")
+        return (await self.generate_all(wish))[0]
+
+    async def generate_all(
+        self, prompt: str | Wish, /, **wishes: Any
+    ) -> tuple[GeneratedImage, ...]:
+        """Draw ``n`` images, spread over the workers; all or none. Otherwise like ``generate``."""
+        wish = wish_of(prompt, wishes)
+        images: dict[int, GeneratedImage] = {}
+        async with contextlib.aclosing(self.stream(wish)) as events:
             async for event in events:
                 if isinstance(event, Done):
-                    return event.image
-        raise BackendError("the call ended without an answer")
+                    images[event.index] = event.image
+        if len(images) != wish.n:
+            raise BackendError("the call ended without an answer")
+        return tuple(images[index] for index in sorted(images))
 
     async def stream(self, prompt: str | Wish, /, **wishes: Any) -> AsyncGenerator[Event, None]:
-        """Draw one image and yield what happens on the way; the last event is ``Done``.
+        """Draw ``n`` images and yield what happens on the way; each one's last event is ``Done``.
 
         A preview of a deferred query comes as ``Deferred``. After a connection is lost on the way
         and found again, events may repeat. Raises like ``generate``.
@@ -90,24 +104,27 @@ class AsyncClient:
         request = messages.request_of(wish, uuid.uuid4().hex)
         end_s = time.monotonic() + (math.inf if wish.deadline_s is None else wish.deadline_s)
         num_tries = 0
-        while True:
-            num_tries += 1
-            left_s = end_s - time.monotonic()
-            timeout_s = CALL_TIMEOUT_S if left_s == math.inf else max(0.0, left_s) + CALL_MARGIN_S
-            call = self._stub.GenerateStream(request, timeout=timeout_s)
-            try:
-                async for message in call:
-                    event = messages.event_of(message)
-                    if event is not None:
-                        yield event
-                return
-            except grpc.aio.AioRpcError as error:
-                failure = from_call(error)
-            finally:
-                call.cancel()  # does nothing once it has ended
-            await self._pause(failure, num_tries, end_s)
-            if wish.deadline_s is not None:
-                request.deadline_s = max(1e-3, end_s - time.monotonic())
+        with client_span(wish, request.query_id) as metadata:
+            while True:
+                num_tries += 1
+                left_s = end_s - time.monotonic()
+                timeout_s = (
+                    CALL_TIMEOUT_S if left_s == math.inf else max(0.0, left_s) + CALL_MARGIN_S
+                )
+                call = self._stub.GenerateStream(request, timeout=timeout_s, metadata=metadata)
+                try:
+                    async for message in call:
+                        event = messages.event_of(message)
+                        if event is not None:
+                            yield event
+                    return
+                except grpc.aio.AioRpcError as error:
+                    failure = from_call(error)
+                finally:
+                    call.cancel()  # does nothing once it has ended
+                await self._pause(failure, num_tries, end_s)
+                if wish.deadline_s is not None:
+                    request.deadline_s = max(1e-3, end_s - time.monotonic())
 
     async def _pause(self, failure: DiffServeError, num_tries: int, end_s: float) -> None:
         pause_s = self._retries.pause_after(failure, num_tries, end_s - time.monotonic())

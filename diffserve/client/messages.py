@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from diffserve.client.values import Deferred, Done, Event, GeneratedImage, Queued, Started, Wish
+from diffserve.client.values import (
+    Deferred,
+    Done,
+    Event,
+    GeneratedImage,
+    Progress,
+    Queued,
+    Started,
+    Wish,
+)
 from diffserve.core import Outcome
 from diffserve.errors import InputError
 from diffserve.rpc import convert
@@ -33,6 +42,9 @@ def request_of(wish: Wish, query_id: str) -> generation_pb2.GenerateRequest:
             preference=common_pb2.Preference.Value(f"PREFERENCE_{wish.preference.upper()}"),
             deadline_s=wish.deadline_s,
             query_id=query_id,
+            n=wish.n,
+            priority=generation_pb2.Priority.Value(f"PRIORITY_{wish.priority.name}"),
+            tenant=wish.tenant,
         )
     except (ValueError, TypeError) as error:
         raise InputError("wish", f"cannot be sent: {error}") from None
@@ -56,6 +68,8 @@ def image_of(answer: generation_pb2.GenerateResponse) -> GeneratedImage:
         reason=answer.reason,
         unknown_words=tuple(answer.unknown_words),
         stage_s={stage: getattr(answer.times, f"{stage}_s") for stage in _STAGES},
+        worker=answer.worker_id,
+        plan_id=answer.plan_id,
     )
 
 
@@ -67,12 +81,21 @@ def event_of(event: generation_pb2.GenerateEvent) -> Event | None:
                 variant=event.queued.variant_id,
                 position=event.queued.position,
                 predicted_wait_s=event.queued.predicted_wait_s,
+                index=event.index,
             )
         case "started":
             return Started(
                 variant=event.started.variant_id,
                 worker=event.started.worker_id,
                 batch_size=event.started.batch_size,
+                index=event.index,
+            )
+        case "progress":
+            return Progress(
+                variant=event.progress.variant_id,
+                step=event.progress.step,
+                num_steps=event.progress.num_steps,
+                index=event.index,
             )
         case "preview":
             preview = event.preview
@@ -81,8 +104,9 @@ def event_of(event: generation_pb2.GenerateEvent) -> Event | None:
                 media_type=preview.image.media_type,
                 confidence=preview.confidence if preview.HasField("confidence") else None,
                 reason=preview.reason,
+                index=event.index,
             )
         case "done":
-            return Done(image_of(event.done))
+            return Done(image_of(event.done), event.index)
         case _:
             return None

@@ -55,6 +55,10 @@ class Client:
         """Draw one image; see ``AsyncClient.generate``."""
         return self._run(self._client.generate(prompt, **wishes))
 
+    def generate_all(self, prompt: str | Wish, /, **wishes: Any) -> tuple[GeneratedImage, ...]:
+        """Draw ``n`` images; see ``AsyncClient.generate_all``."""
+        return self._run(self._client.generate_all(prompt, **wishes))
+
     def stream(self, prompt: str | Wish, /, **wishes: Any) -> Iterator[Event]:
         """Draw one image and yield what happens on the way; see ``AsyncClient.stream``.
 

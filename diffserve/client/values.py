@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diffserve.core import Outcome, Preference
+from diffserve.core import Outcome, Preference, Priority
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 """Where ``make serve`` and the compose file put the load balancer."""
@@ -27,6 +27,9 @@ class Wish:
         cascade: Name of a cascade or request class; empty means the default one.
         preference: AUTO lets the cascade decide; LIGHT and HEAVY pin a stage.
         deadline_s: Seconds that the answer may take; None means the SLO of the cascade.
+        n: Number of images, 1 to 10; their seeds count up.
+        priority: Which waiting queries go first.
+        tenant: On whose account it is; empty is a name like others.
     """
 
     prompt: str
@@ -40,6 +43,9 @@ class Wish:
     cascade: str = ""
     preference: Preference = Preference.AUTO
     deadline_s: float | None = None
+    n: int = 1
+    priority: Priority = Priority.NORMAL
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,8 @@ class GeneratedImage:
         unknown_words: Words of the prompt that the variant does not know.
         stage_s: Stage -> seconds: ``light_queue``, ``light_execution``, ``scoring``,
             ``heavy_queue``, ``heavy_execution``, ``total``.
+        worker: Who drew it.
+        plan_id: Plan in force at the decision; 0 before the first.
     """
 
     data: bytes = field(repr=False)
@@ -78,6 +86,8 @@ class GeneratedImage:
     reason: str
     unknown_words: tuple[str, ...]
     stage_s: dict[str, float]
+    worker: str = ""
+    plan_id: int = 0
 
     def save(self, path: str | Path) -> Path:
         """Write the encoded image to a file; return its path. Makes missing folders."""
@@ -95,11 +105,13 @@ class Queued:
         variant: Which one.
         position: Queries ahead of it.
         predicted_wait_s: Expected wait, seconds.
+        index: Which image of the call, from 0.
     """
 
     variant: str
     position: int
     predicted_wait_s: float
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +122,13 @@ class Started:
         variant: With which variant.
         worker: Which worker.
         batch_size: Queries in the same batch.
+        index: Which image of the call, from 0.
     """
 
     variant: str
     worker: str
     batch_size: int
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,23 +140,44 @@ class Deferred:
         media_type: Its encoding.
         confidence: 0..1; None when it was not scored.
         reason: One sentence: why it is drawn again.
+        index: Which image of the call, from 0.
     """
 
     data: bytes = field(repr=False)
     media_type: str
     confidence: float | None
     reason: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A denoising step is done; at most about ten of these per second.
+
+    Attributes:
+        variant: Which variant draws.
+        step: Steps done, from 1.
+        num_steps: Steps in all.
+        index: Which image of the call, from 0.
+    """
+
+    variant: str
+    step: int
+    num_steps: int
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The answer; always the last event.
+    """The answer; always the last event of its image.
 
     Attributes:
         image: What was asked for.
+        index: Which image of the call, from 0.
     """
 
     image: GeneratedImage
+    index: int = 0
 
 
-Event = Queued | Started | Deferred | Done
+Event = Queued | Started | Progress | Deferred | Done

@@ -20,6 +20,7 @@ NAMES = (
     "drift",
     "slo_sweep",
     "cluster_size",
+    "load_balancers",
     "ablations",
     "simulator_scale",
     "planner_scale",

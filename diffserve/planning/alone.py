@@ -153,7 +153,8 @@ def batch_sizes(decisions: Sequence[CascadeDecision]) -> dict[str, int]:
 def cascade_plan(decision: CascadeDecision) -> CascadePlan:
     """Return the cascade's part of the plan."""
     planned = decision.allocation.deferral_fraction
-    target = deferral_target(decision.problem, decision.allocation)
+    pinned = decision.seen.pinned_share
+    target = deferral_target(decision.problem, decision.allocation) if pinned is None else pinned
     return CascadePlan(
         cascade_id=decision.seen.cascade.cascade_id,
         demand_qps=decision.problem.demand_qps,
@@ -163,4 +164,6 @@ def cascade_plan(decision: CascadeDecision) -> CascadePlan:
         if target == planned
         else decision.seen.deferral.threshold_for(target),
         expected_quality=decision.seen.quality.quality_at(planned),
+        slo_s=decision.seen.cascade.slo_s,
+        is_pinned=pinned is not None,
     )

@@ -197,7 +197,10 @@ def _cascade_plan(
     demand_qps = planned_demand_qps(observation, use.group, parameters) * use.share.share
     seen, share = use.seen, use.share
     target = share.deferral
-    if parameters.objective is Objective.QUALITY:
+    is_pinned = seen.pinned_share is not None
+    if is_pinned:
+        target = seen.pinned_share or 0.0
+    elif parameters.objective is Objective.QUALITY:
         stretched = STRETCH_MAX * share.deferral
         target = max(target, min(_best_fraction(seen, share.bypass), stretched))
     return CascadePlan(
@@ -209,6 +212,8 @@ def _cascade_plan(
         expected_quality=_expected_quality(parameters, seen, share),
         class_share=share.share,
         bypass_fraction=share.bypass,
+        slo_s=seen.cascade.slo_s,
+        is_pinned=is_pinned,
     )
 
 

@@ -36,6 +36,7 @@ def observe_fleet(
     ranks_prompts: bool = False,
     deferral: Mapping[str, DeferralProfile] | None = None,
     quality: Mapping[str, QualityCurve] | None = None,
+    pins: Mapping[str, float] | None = None,
 ) -> FleetObservation:
     """Return everything that the next plan depends on.
 
@@ -50,6 +51,7 @@ def observe_fleet(
             variant.
         deferral: By ``cascade_id``; default: the catalog's.
         quality: By ``cascade_id``; default: the catalog's.
+        pins: ``cascade_id`` -> share deferred that an operator fixed.
     """
     deferral, quality = deferral or catalog.deferral, quality or catalog.quality
     served = tuple(cascades)
@@ -69,6 +71,7 @@ def observe_fleet(
             quality=quality[cascade_id],
             demand_qps=remaining.pop(class_of(cascade_id, catalog.classes), 0.0),
             bypass=catalog.bypass.get(cascade_id, ()) if ranks_prompts else (),
+            pinned_share=(pins or {}).get(cascade_id),
         )
     return FleetObservation(
         workers=workers,

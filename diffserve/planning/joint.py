@@ -129,7 +129,12 @@ def _candidate(seen: CascadeObservation, parameters: PlannerParameters) -> Candi
 def routing_points(
     seen: CascadeObservation, parameters: PlannerParameters
 ) -> tuple[RoutingPoint, ...]:
-    """Return the points of a cascade: corners of its curves, between which all is linear."""
+    """Return the points of a cascade: corners of its curves, between which all is linear.
+
+    A share that an operator fixed is the only point.
+    """
+    if seen.pinned_share is not None:
+        return (RoutingPoint(0.0, seen.pinned_share, _pinned_value(seen, parameters)),)
     if parameters.objective is Objective.THRESHOLD:
         return _threshold_points(seen, parameters)
     curve = seen.quality
@@ -145,6 +150,13 @@ def routing_points(
     if seen.bypass:
         points.append(RoutingPoint(1.0, 1.0, seen.quality.qualities[-1]))
     return tuple(points)
+
+
+def _pinned_value(seen: CascadeObservation, parameters: PlannerParameters) -> float:
+    assert seen.pinned_share is not None
+    if parameters.objective is Objective.THRESHOLD:
+        return seen.deferral.threshold_for(seen.pinned_share)
+    return seen.quality.quality_at(seen.pinned_share)
 
 
 def _threshold_points(

@@ -37,6 +37,8 @@ class CascadeObservation:
             of several cascades only the sum over them counts.
         bypass: Quality when the hardest queries skip the light variant; empty where prompts are not
             ranked, and then none does.
+        pinned_share: The only share of light images that may be deferred, fixed by an operator;
+            None: the planner chooses.
     """
 
     cascade: Cascade
@@ -46,6 +48,7 @@ class CascadeObservation:
     quality: QualityCurve
     demand_qps: float
     bypass: tuple[BypassPoint, ...] = ()
+    pinned_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,9 +77,11 @@ def _is_joint(observation: FleetObservation, parameters: PlannerParameters) -> b
     kinds = {w.kind for w in workers} if observation.latency_by_device else {ALIKE}
     if len(observation.cascades) > 1 or len(kinds) > 1 or parameters.parks_spare:
         return True
+    (seen,) = observation.cascades.values()
+    if seen.pinned_share is not None:
+        return True
     if parameters.objective is Objective.THRESHOLD:
         return False
-    (seen,) = observation.cascades.values()
     light, heavy = seen.cascade.light, seen.cascade.heavy
     return bool(seen.bypass) or (
         len(workers) == 1 and can_share(observation, workers, light, heavy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diffserve.core import Batch, Outcome
+from diffserve.core import Batch, Outcome, RefusalCause
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class Finish:
         reason: One sentence.
         predicted_wait_s: For a rejection: seconds until an answer, had it been accepted.
         retry_after_s: For a rejection: when a retry may succeed.
+        cause: For a rejection: which limit it met.
     """
 
     query_id: str
@@ -68,6 +69,7 @@ class Finish:
     reason: str
     predicted_wait_s: float = 0.0
     retry_after_s: float = 0.0
+    cause: RefusalCause = RefusalCause.DEADLINE
 
 
 @dataclass(frozen=True, slots=True)

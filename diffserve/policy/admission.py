@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from diffserve.core import RefusalCause
 from diffserve.profiles.latency import LatencyProfile
 
 
@@ -51,11 +52,13 @@ class Refusal:
         reason: One sentence.
         predicted_wait_s: Expected seconds until an answer.
         retry_after_s: When a retry may succeed.
+        cause: Which limit it met.
     """
 
     reason: str
     predicted_wait_s: float
     retry_after_s: float
+    cause: RefusalCause = RefusalCause.DEADLINE
 
 
 def admit(
@@ -73,7 +76,8 @@ def admit(
     """
     if queue_length >= queue_length_max:
         wait_s = predicted_wait_s(load, profile)
-        return _refusal(f"the queue holds {queue_length} queries, its limit", wait_s, budget_s)
+        refusal = _refusal(f"the queue holds {queue_length} queries, its limit", wait_s, budget_s)
+        return replace(refusal, cause=RefusalCause.QUEUE_FULL)
     if load.num_workers == 0 or load.num_idle > 0:
         return None
     wait_s = predicted_wait_s(load, profile)

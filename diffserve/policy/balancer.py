@@ -22,7 +22,7 @@ from diffserve.core import (
     RequestClass,
 )
 from diffserve.policy.actions import Abort, Action, Bypass, Defer, Finish, Launch, Shadow
-from diffserve.policy.admission import admit, predicted_wait_s
+from diffserve.policy.admission import Refusal, admit, predicted_wait_s
 from diffserve.policy.book import QueryBook
 from diffserve.policy.bypass import bypass_reason
 from diffserve.policy.cascade import LightImage, Verdict, decide
@@ -31,15 +31,18 @@ from diffserve.policy.dispatch import Job, hopeless, next_job
 from diffserve.policy.fleet import Fleet
 from diffserve.policy.ledger import Ledger
 from diffserve.policy.pool import Pool, QueueLength, queue_lengths
-from diffserve.policy.progress import UNSCORED_RANK, Phase, Progress
+from diffserve.policy.progress import Phase, Progress
 from diffserve.policy.routing import ClassRouter
 from diffserve.policy.shadow import ShadowRuns
 from diffserve.policy.stages import Stages
+from diffserve.policy.tenants import Tenants
 from diffserve.profiles.curves import QualityCurve
 from diffserve.profiles.latency import LatencyProfile
 
 POOL_WAKEUP = ""
 """Stands in a wake-up for "look at the pools again"; queries have an id."""
+REST_WAKEUP = "\0rest"
+"""Stands for "try workers again that were busy for another load balancer"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,8 @@ class Balancer:
         quality: Mapping[str, QualityCurve],
         classes: Mapping[str, RequestClass] | None = None,
         devices: Mapping[str, Mapping[str, LatencyProfile]] | None = None,
+        tenants: Tenants | None = None,
+        loadbalancer_id: str = "",
     ) -> None:
         """Start without plan and workers; queries wait until there are some.
 
@@ -83,12 +88,15 @@ class Balancer:
             quality: By ``cascade_id``; says what a deferral gains.
             classes: Request classes by ``class_id``; every cascade can be named by itself too.
             devices: Latency profiles by ``variant_id``, then device type, where these are known.
+            tenants: What each tenant may have; None: all alike and without limits.
+            loadbalancer_id: Own name; a plan may lease workers to others.
         """
         self._cascades = cascades
         self._parameters = parameters
-        self._fleet = Fleet(profiles, cascades.values(), devices)
+        self._fleet = Fleet(profiles, cascades.values(), devices, loadbalancer_id)
         self._classes = ClassRouter(cascades, classes or {})
         self._book = QueryBook()
+        self._tenants = tenants or Tenants()
         self._stages = Stages(
             cascades, self._fleet, self._classes, self._book, parameters.answer_margin_s
         )
@@ -137,14 +145,15 @@ class Balancer:
         """
         return self._classes.choose(cascade_id, self._fleet)
 
+    def slo_s(self, cascade_id: str) -> float:
+        """Return the allowed duration in force: the plan's, or else the catalog's."""
+        planned = self._fleet.planned(cascade_id)
+        return (planned.slo_s if planned else 0.0) or self._cascades[cascade_id].slo_s
+
     def predicted_wait_s(self, query_id: str, now_s: float) -> float:
         """Return the expected wait of a waiting query; 0 when it does not wait."""
         progress = self._book.get(query_id)
-        if progress is None or progress.batch is not None:
-            return 0.0
-        pool = self._stages.pool_of(progress)
-        ahead = max(0, pool.queue.num_ahead(progress.query.deadline_s) - 1)
-        return predicted_wait_s(pool.load(ahead, now_s), pool.profile)
+        return self._stages.wait_s(progress, now_s) if progress else 0.0
 
     # -- events of clients -----------------------------------------------------------------
 
@@ -154,27 +163,24 @@ class Balancer:
             query = replace(query, cascade_id=self.route(query.cascade_id))
         progress = Progress(query, Phase.LIGHT_QUEUE)
         self._book.open(progress)
+        pool = self._stages.pool_of(progress)
+        load = pool.load(pool.queue.num_ahead(query.deadline_s, query.priority), now_s)
+        refusal = self._tenants.arrive(query, predicted_wait_s(load, pool.profile), now_s)
+        self._tenants.opened(query.tenant, now_s)
+        if refusal is not None:
+            return [self._refuse(progress, refusal)]
         reason = self._bypass_reason(query, now_s)
         if reason:
             return self._bypass(progress, reason, now_s)
-        pool = self._stages.pool_of(progress)
         refusal = admit(
-            pool.load(pool.queue.num_ahead(query.deadline_s), now_s),
+            load,
             pool.profile,
             budget_s=query.deadline_s - self._parameters.answer_margin_s - now_s,
             queue_length=len(pool.queue),
             queue_length_max=self._parameters.queue_length_max,
         )
         if refusal is not None:
-            return [
-                self._finish(
-                    progress,
-                    Outcome.REJECTED,
-                    refusal.reason,
-                    predicted_wait_s=refusal.predicted_wait_s,
-                    retry_after_s=refusal.retry_after_s,
-                )
-            ]
+            return [self._refuse(progress, refusal)]
         self._stages.enqueue_light(progress, now_s)
         self._book.wake_at(query.deadline_s, query.query_id)
         return self._dispatch(pool, now_s)
@@ -244,7 +250,7 @@ class Balancer:
                 percentile=percentile,
                 deferral_fraction=self._deferrals.threshold(query.cascade_id, now_s),
                 slack_s=slack_s,
-                heavy_answer_s=_heavy_answer_s(heavy, progress.rank, now_s),
+                heavy_answer_s=self._stages.heavy_answer_s(query, progress.rank, now_s),
             )
         )
         is_deferred = decision.verdict is Verdict.DEFER
@@ -285,6 +291,7 @@ class Balancer:
         *,
         was_refused: bool = False,
         is_worker_lost: bool = False,
+        busy_s: float = 0.0,
     ) -> list[Action]:
         """Close a batch: queries without a result lost their worker and run again.
 
@@ -294,6 +301,8 @@ class Balancer:
             was_refused: The worker did not take it (draining, variant not resident); that does
                 not count as a try.
             is_worker_lost: Do not use the worker again before it is found.
+            busy_s: The worker refused because it is busy for somebody else, for about so long; it
+                is tried again after that.
         """
         batch = self._batches.get(batch_id)
         if batch is None:
@@ -307,7 +316,11 @@ class Balancer:
         self._shadows.ended(batch_id)
         if is_worker_lost:
             self._fleet.lost(batch.worker_id)
-        self._fleet.release(batch)
+        if was_refused and busy_s > 0.0 and not is_worker_lost:
+            self._fleet.rest(batch, now_s + busy_s)
+            self._book.wake_at(now_s + busy_s, REST_WAKEUP)
+        else:
+            self._fleet.release(batch)
         return actions + self._dispatch_all(now_s)
 
     # -- events of controller and clock ----------------------------------------------------
@@ -324,6 +337,10 @@ class Balancer:
         """Expire and fall back what is due; call at ``next_wakeup_s``."""
         actions: list[Action] = []
         for query_id in self._book.due(now_s):
+            if query_id == REST_WAKEUP:
+                self._fleet.wake(now_s)
+                actions += self._dispatch_all(now_s)
+                continue
             if query_id == POOL_WAKEUP:
                 self._look_again_s = math.inf
                 actions += self._dispatch_all(now_s)
@@ -363,11 +380,7 @@ class Balancer:
         if len(heavy.queue) >= self._parameters.queue_length_max:
             return ""
         slack_s = query.deadline_s - self._parameters.answer_margin_s - now_s
-        # Those that cannot wait are served before those that gain most.
-        urgent_s = self._parameters.answer_margin_s + 2.0 * heavy.full_batch_s
-        num_urgent = heavy.queue.num_due_before(now_s + urgent_s)
-        answer_s = _heavy_answer_s(heavy, UNSCORED_RANK, now_s, num_urgent)
-        return bypass_reason(query, fraction, answer_s, slack_s)
+        return bypass_reason(query, fraction, self._stages.bypass_answer_s(query, now_s), slack_s)
 
     def _bypass(self, progress: Progress, reason: str, now_s: float) -> list[Action]:
         """Send a new query straight to the heavy variant."""
@@ -398,18 +411,19 @@ class Balancer:
             actions.append(Abort(batch.batch_id, batch.worker_id, query_id))
         return actions
 
-    def _finish(
-        self,
-        progress: Progress,
-        outcome: Outcome,
-        reason: str,
-        *,
-        predicted_wait_s: float = 0.0,
-        retry_after_s: float = 0.0,
-    ) -> Finish:
+    def _refuse(self, progress: Progress, refusal: Refusal) -> Finish:
+        return replace(
+            self._finish(progress, Outcome.REJECTED, refusal.reason),
+            predicted_wait_s=refusal.predicted_wait_s,
+            retry_after_s=refusal.retry_after_s,
+            cause=refusal.cause,
+        )
+
+    def _finish(self, progress: Progress, outcome: Outcome, reason: str) -> Finish:
         self._stages.leave(progress)
         self._book.close(progress, outcome)
-        return Finish(progress.query.query_id, outcome, reason, predicted_wait_s, retry_after_s)
+        self._tenants.closed(progress.query.tenant)
+        return Finish(progress.query.query_id, outcome, reason)
 
     def _dispatch_all(self, now_s: float) -> list[Action]:
         actions: list[Action] = []
@@ -471,6 +485,7 @@ class Balancer:
             stage=job.pool.stage,
             query_ids=tuple(query.query_id for query in job.queries),
             started_s=now_s,
+            only_if_idle=job.is_only_if_idle,
         )
         is_heavy = batch.stage is CascadeStage.HEAVY
         for query_id in batch.query_ids:
@@ -482,12 +497,3 @@ class Balancer:
         self._fleet.start(batch)
         self._batches[batch.batch_id] = batch
         return Launch(batch)
-
-
-def _heavy_answer_s(heavy: Pool, rank: float, now_s: float, num_urgent: int = 0) -> float:
-    """Return the expected seconds until a query deferred now has its heavy image.
-
-    Only worse images are ahead of it: the heavy variant serves the worst first.
-    """
-    load = heavy.load(heavy.queue.num_ranked_to(rank) + num_urgent, now_s)
-    return predicted_wait_s(load, heavy.profile) + heavy.profile.execution_s(1)

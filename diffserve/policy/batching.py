@@ -45,9 +45,13 @@ def next_batch(
             head, tightest_s = query, query.deadline_s
         elif query.compat_key != head.compat_key:
             continue
+        if batch:
+            end_s = now_s + profile.execution_s(len(batch) + 1)
+            if end_s > tightest_s:
+                break
+            if end_s > query.deadline_s:
+                continue  # due earlier than some of higher priority: alone it may still make it
         tightest_s = min(tightest_s, query.deadline_s)
-        if batch and now_s + profile.execution_s(len(batch) + 1) > tightest_s:
-            break
         batch.append(query)
         if len(batch) == cap:
             break
@@ -141,7 +145,7 @@ def _affordable_size(pool: HeavyPool, cap: int, margin_s: float, now_s: float) -
 def _by_need(queue: DeadlineQueue, earliest_s: float, urgent_s: float) -> Iterator[Query]:
     """Yield queries due from ``earliest_s`` on: those due before ``urgent_s`` first, by rank."""
     urgent = queue.due_between(earliest_s, urgent_s)
-    yield from sorted(urgent, key=lambda query: queue.rank(query.query_id))
+    yield from sorted(urgent, key=lambda query: (query.priority, queue.rank(query.query_id)))
     yield from (query for query in queue.by_rank() if query.deadline_s >= urgent_s)
 
 

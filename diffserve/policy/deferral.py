@@ -40,6 +40,8 @@ class Deferrals:
         planned = self._fleet.planned(cascade_id)
         if planned is None:
             return 0.0
+        if planned.is_pinned:
+            return planned.deferral_target
         heavy = self._fleet.pool(self._cascades[cascade_id].heavy, CascadeStage.HEAVY)
         share = self.price(cascade_id).share(cascade_id, heavy, now_s)
         return min(planned.deferral_target, share)

@@ -27,6 +27,17 @@ class Job:
     pool: Pool
     queries: tuple[Query, ...]
 
+    @property
+    def is_only_if_idle(self) -> bool:
+        """Whether a worker that is busy for another load balancer shall refuse, not stage it.
+
+        A light batch may be staged by a worker that refused before: else whoever keeps it busy is
+        always first to know that it is free. A heavy one would wait too long, and has light images
+        to fall back on.
+        """
+        is_heavy = self.pool.stage is CascadeStage.HEAVY
+        return self.worker.is_common and (is_heavy or not self.worker.was_busy)
+
 
 def next_job(pool: Pool, margin_s: float, now_s: float) -> Job | float:
     """Return what an idle worker of a pool runs next, or until when it may wait for company.
@@ -53,7 +64,8 @@ def hopeless(pool: Pool, now_s: float) -> tuple[Query, ...]:
     Where workers would idle they run all the same: the profile may be wrong.
     """
     alone_s = pool.alone_s
-    late = list(takewhile(lambda query: query.deadline_s < now_s + alone_s, pool.queue))
+    waiting = pool.queue.by_deadline()
+    late = list(takewhile(lambda query: query.deadline_s < now_s + alone_s, waiting))
     return tuple(late[: max(0, len(pool.queue) - len(pool.idle))])
 
 
@@ -107,7 +119,7 @@ def _last_start_s(
     profile = pool.profile_on(worker)
     cap = min(pool.batch_size_max, profile.batch_size_max)
     batch_s = profile.execution_s(min(cap, len(pool.queue)))
-    query = _first_feasible(pool.queue, now_s + margin_s + profile.execution_s(1))
+    query = _first_feasible(pool.queue.by_deadline(), now_s + margin_s + profile.execution_s(1))
     if query is None:
         return math.inf
     end_s = query.deadline_s - margin_s
@@ -129,7 +141,7 @@ def _is_harmed(light: Pool, heavy: Pool, worker: Worker, margin_s: float, now_s:
     """
     profile = light.profile_on(worker)
     alone_s = profile.execution_s(1)
-    first = _first_feasible(light.queue, now_s + margin_s + alone_s)
+    first = _first_feasible(light.queue.by_deadline(), now_s + margin_s + alone_s)
     if first is None:
         return False
     heavy_profile = heavy.profile_on(worker)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from diffserve.core import Batch, Cascade, CascadePlan, CascadeStage, Plan
+from diffserve.policy.leases import Tenure, share_of, tenure
 from diffserve.policy.pool import Pool, Worker
 from diffserve.policy.sharing import Role, overflow, planned_rates, time_shares
 from diffserve.profiles.devices import DeviceProfiles
@@ -24,6 +25,7 @@ class Fleet:
         profiles: Mapping[str, LatencyProfile],
         cascades: Iterable[Cascade],
         devices: Mapping[str, Mapping[str, LatencyProfile]] | None = None,
+        loadbalancer_id: str = "",
     ) -> None:
         """Make an empty pool for every variant in every stage that it has in some cascade.
 
@@ -31,10 +33,15 @@ class Fleet:
             profiles: Starting latency profile by ``variant_id``.
             cascades: What is served.
             devices: Profiles by ``variant_id``, then device type, where these are known.
+            loadbalancer_id: Whose fleet: a plan may lease workers to others.
         """
+        self._loadbalancer_id = loadbalancer_id
+        self._resting: dict[int, tuple[float, Batch]] = {}
         self._cascades = tuple(cascades)
         self._pools = _make_pools(profiles, self._cascades, devices or {})
         self._workers: dict[str, Worker] = {}
+        for pool in self._pools.values():
+            pool.salt = loadbalancer_id
         self._shared: dict[str, Worker] = {}
         self._unreachable: dict[str, None] = {}
         self._plan: Plan | None = None
@@ -105,6 +112,23 @@ class Fleet:
         if not is_stopped or execution_s > pool.profile.execution_s(size):
             pool.estimator.observe(size, execution_s)
 
+    def rest(self, batch: Batch, until_s: float) -> None:
+        """Leave a worker alone that refused a batch, because it is busy for somebody else."""
+        worker = self._workers[batch.worker_id]
+        if worker.running is None or worker.running.batch_id != batch.batch_id:
+            return
+        for pool in worker.pools:
+            pool.rest(worker, until_s)
+        worker.free_at_s, worker.was_busy = until_s, True
+        self._resting[batch.batch_id] = (until_s, batch)
+
+    def wake(self, now_s: float) -> None:
+        """Try again workers that have rested."""
+        for until_s, batch in list(self._resting.values()):
+            if until_s <= now_s:
+                del self._resting[batch.batch_id]
+                self.release(batch)
+
     # -- placement -------------------------------------------------------------------------
 
     def _place(self) -> None:
@@ -113,14 +137,21 @@ class Fleet:
             worker = self._workers.setdefault(worker_id, Worker(worker_id))
             variants = serving.get(worker_id, ())
             kind = self._kind(worker)
-            if variants != worker.serves or kind != worker.device_type:
-                self._assign(worker, variants, kind)
+            is_common = self._tenure(worker_id) is Tenure.COMMON
+            state = (worker.serves, worker.device_type, worker.is_common)
+            if state != (variants, kind, is_common):
+                self._assign(worker, variants, kind, is_common=is_common)
         self._share_time()
 
-    def _assign(self, worker: Worker, variants: tuple[str, ...], kind: str) -> None:
+    def _tenure(self, worker_id: str) -> Tenure:
+        return tenure(self._plan, worker_id, self._loadbalancer_id) if self._plan else Tenure.OWN
+
+    def _assign(
+        self, worker: Worker, variants: tuple[str, ...], kind: str, *, is_common: bool
+    ) -> None:
         for pool in worker.pools:
             pool.leave(worker)
-        worker.serves, worker.device_type = variants, kind
+        worker.serves, worker.device_type, worker.is_common = variants, kind, is_common
         worker.pools = tuple(
             self._pools[variant_id, stage]
             for variant_id in variants
@@ -130,7 +161,7 @@ class Fleet:
         for pool in worker.pools:
             pool.join(worker)
         self._shared.pop(worker.worker_id, None)
-        if worker.is_shared:
+        if worker.is_shared or is_common:
             self._shared[worker.worker_id] = worker
 
     def _kind(self, worker: Worker) -> str:
@@ -145,6 +176,8 @@ class Fleet:
             assert plan is not None
             info = plan.workers[worker_id]
             if info.is_draining or worker_id in self._unreachable:
+                continue
+            if self._tenure(worker_id) is Tenure.FOREIGN:
                 continue
             placed, *others = plan.variants_of(worker_id)
             if self._is_known(placed) and placed in info.resident:
@@ -202,21 +235,28 @@ class Fleet:
         return serving
 
     def _share_time(self) -> None:
-        """Tell the pools how much of each time-shared worker they may count on."""
+        """Tell the pools how much they may count on of workers that others use too.
+
+        These are other pools, or other load balancers.
+        """
         if not self._shared:
             return
+        part = share_of(self._plan, self._loadbalancer_id) if self._plan else 1.0
         rates = planned_rates(self._plan, self._cascades)
         loads: dict[Role, float] = {}
         for role, pool in self._pools.items():
             speeds = {True: 0.0, False: 0.0}
             for worker in pool.members.values():
-                speeds[worker.is_shared] += 1.0 / pool.slowness(worker)
-            work = rates.get(role, 0.0) / pool.full_batch_qps
+                speed = part if worker.is_common else 1.0
+                speeds[worker.is_shared] += speed / pool.slowness(worker)
+            work = part * rates.get(role, 0.0) / pool.full_batch_qps
             loads[role] = overflow(work, speeds[False], speeds[True])
         for worker in self._shared.values():
-            shares = time_shares({pool.role: loads[pool.role] for pool in worker.pools})
+            shares = {pool.role: 1.0 for pool in worker.pools}
+            if worker.is_shared:
+                shares = time_shares({role: loads[role] for role in shares})
             for pool in worker.pools:
-                pool.count_share(worker, shares[pool.role])
+                pool.count_share(worker, shares[pool.role] * (part if worker.is_common else 1.0))
 
 
 def _make_pools(

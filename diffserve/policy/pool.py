@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from diffserve.core import Batch, CascadeStage
 from diffserve.policy.admission import PoolLoad
+from diffserve.policy.leases import two_choices
 from diffserve.policy.queues import DeadlineQueue
 from diffserve.profiles.devices import DeviceProfiles
 from diffserve.profiles.latency import LatencyProfile
@@ -43,6 +44,8 @@ class Worker:
         pools: The pools that it is a member of; several where it shares its time.
         running: Batch on its device, if any.
         free_at_s: When that batch is expected to leave the device.
+        is_common: Other load balancers use it too.
+        was_busy: It refused the latest batch, because it was busy for another load balancer.
     """
 
     worker_id: str
@@ -51,6 +54,8 @@ class Worker:
     pools: tuple[Pool, ...] = ()
     running: Batch | None = None
     free_at_s: float = 0.0
+    is_common: bool = False
+    was_busy: bool = False
 
     @property
     def is_shared(self) -> bool:
@@ -75,6 +80,7 @@ class Pool:
         queue: Waiting queries.
         members: Ready workers placed on this variant.
         idle: Of those, with a free device; the one idle for longest first.
+        salt: Makes load balancers choose differently among common workers.
     """
 
     variant_id: str
@@ -85,8 +91,10 @@ class Pool:
     queue: DeadlineQueue = field(default_factory=DeadlineQueue)
     members: dict[str, Worker] = field(default_factory=dict)
     idle: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    salt: str = ""
+    _num_started: int = 0
     _weights: dict[str, float] = field(default_factory=dict)
-    _lanes: dict[tuple[bool, float], OrderedDict[str, None]] = field(default_factory=dict)
+    _lanes: dict[tuple[bool, bool, float], OrderedDict[str, None]] = field(default_factory=dict)
     _weight_sum: float = 0.0
     _busy_until_sum_s: float = 0.0
     _busy_weight_sum: float = 0.0
@@ -128,7 +136,7 @@ class Pool:
     @property
     def alone_s(self) -> float:
         """Seconds of a batch of one on the fastest type of device among the members."""
-        slowness = min((slowness for _, slowness in self._lanes), default=1.0)
+        slowness = min((slowness for *_, slowness in self._lanes), default=1.0)
         return self.profile.execution_s(1) * slowness
 
     def slowness(self, worker: Worker, batch_size: int = LARGEST) -> float:
@@ -146,12 +154,18 @@ class Pool:
     def next_idle(self) -> Worker:
         """Return which idle worker to use: of its own before shared, fast before slow.
 
-        Among equal ones the one idle for longest. There must be one.
+        Workers that other load balancers use come last. Among equal ones the one idle for longest;
+        of common ones two are picked by hash, and the one with less known work is used, lest all
+        load balancers run to the same. There must be one.
         """
         idle = self.idle
         if len(self._lanes) > 1:
             idle = next(self._lanes[key] for key in sorted(self._lanes) if self._lanes[key])
-        return self.members[next(iter(idle))]
+        worker = self.members[next(iter(idle))]
+        if not worker.is_common:
+            return worker
+        pair = two_choices(tuple(idle), f"{self.salt}:{self._num_started}")
+        return min((self.members[name] for name in pair), key=lambda w: w.free_at_s)
 
     def join(self, worker: Worker) -> None:
         """Add a ready worker, busy or idle, at its full speed."""
@@ -193,7 +207,8 @@ class Pool:
 
     def start(self, worker: Worker, batch: Batch) -> None:
         """Mark an idle member busy with a batch of this pool."""
-        worker.running = batch
+        worker.running, worker.was_busy = batch, False
+        self._num_started += 1
         size = len(batch.query_ids)
         seconds = self.profile.execution_s(size) * self.slowness(worker, size)
         worker.free_at_s = batch.started_s + seconds
@@ -236,8 +251,13 @@ class Pool:
             busy_work_s=load.busy_work_s + weight * seconds,
         )
 
-    def _lane(self, worker: Worker) -> tuple[bool, float]:
-        return (worker.is_shared, self.slowness(worker, 1))
+    def rest(self, worker: Worker, until_s: float) -> None:
+        """Count a busy member's time as taken until then, whoever took it."""
+        self._count_busy(worker, -1, worker.free_at_s)
+        self._count_busy(worker, +1, until_s)
+
+    def _lane(self, worker: Worker) -> tuple[bool, bool, float]:
+        return (worker.is_common, worker.is_shared, self.slowness(worker, 1))
 
     def _add_idle(self, worker: Worker) -> None:
         self.idle[worker.worker_id] = None
@@ -247,9 +267,9 @@ class Pool:
         del self.idle[worker.worker_id]
         del self._lanes[self._lane(worker)][worker.worker_id]
 
-    def _count_busy(self, worker: Worker, sign: int) -> None:
+    def _count_busy(self, worker: Worker, sign: int, until_s: float | None = None) -> None:
         weight = sign * self._weights[worker.worker_id]
-        self._busy_until_sum_s += weight * worker.free_at_s
+        self._busy_until_sum_s += weight * (worker.free_at_s if until_s is None else until_s)
         self._busy_weight_sum += weight
         self._num_busy += sign
         if self._num_busy == 0:

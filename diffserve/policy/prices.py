@@ -61,7 +61,7 @@ class PoolPrice:
 
     Attributes:
         gains: By ``cascade_id``, of the cascades that defer to this variant; in one unit.
-        window_s: Their SLO.
+        window_s: Their shortest SLO.
         price: Quality per second of a worker; 0 while there is time for all that gain anything.
     """
 
@@ -79,7 +79,12 @@ class PoolPrice:
         self._certain = Rate(memory_s)
 
     def follow(self, variant_id: str, plan: Plan, now_s: float) -> None:
-        """Start from a plan's price and demand, while nothing better is known."""
+        """Take over the SLOs in force; start from a plan's price and demand if nothing is known."""
+        slos = [plan.cascades[c].slo_s for c in self.gains if c in plan.cascades]
+        if slos and min(slos) > 0.0 and min(slos) != self.window_s:
+            self.window_s = min(slos)
+            for rate in (self._certain, *self._images.values()):
+                rate.memory_s = MEMORY_SHARE * self.window_s
         if self._found_s == -math.inf:
             self.price = plan.prices.get(variant_id, 0.0)
         for cascade_id, rate in self._images.items():

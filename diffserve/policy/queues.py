@@ -1,4 +1,4 @@
-"""The central queue of one variant: by deadline and by rank, with removal."""
+"""The central queue of one variant: by priority and deadline or rank, with removal."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import bisect
 import math
 from collections.abc import Iterator
 
-from diffserve.core import Query
+from diffserve.core import Priority, Query
 
 
 class DeadlineQueue:
-    """Waiting queries ordered by (deadline, order of entry), and again by (rank, deadline).
+    """Waiting queries in three orders: by deadline alone, in order of service, and by rank.
 
-    Queries stay here, not at a worker, until a worker can run them (late binding): a worker that
-    dies or changes variant never holds waiting queries.
+    The order of service is by (priority, deadline, order of entry), the one by rank by (priority,
+    rank, deadline). Queries stay here, not at a worker, until a worker can run them (late binding):
+    a worker that dies or changes variant never holds waiting queries.
     """
 
     def __init__(self) -> None:
         self._order: list[tuple[float, int, str]] = []
-        self._ranked: list[tuple[float, float, int, str]] = []
+        self._served: list[tuple[int, float, int, str]] = []
+        self._ranked: list[tuple[int, float, float, int, str]] = []
         self._queries: dict[str, tuple[Query, tuple[float, int, str], float, float]] = {}
         self._sequence = 0
 
@@ -27,18 +29,25 @@ class DeadlineQueue:
         return len(self._order)
 
     def __iter__(self) -> Iterator[Query]:
-        """Yield waiting queries, earliest deadline first."""
+        """Yield waiting queries in order of service."""
+        for *_, query_id in self._served:
+            yield self._queries[query_id][0]
+
+    def by_deadline(self) -> Iterator[Query]:
+        """Yield waiting queries, earliest deadline first, whatever their priority."""
         for _, _, query_id in self._order:
             yield self._queries[query_id][0]
 
     def push(self, query: Query, now_s: float, rank: float = 0.0) -> int:
-        """Add a query that is not waiting yet; return how many are ahead of it by deadline."""
+        """Add a query that is not waiting yet; return how many are served before it."""
         assert query.query_id not in self._queries, query.query_id
         self._sequence += 1
         key = (query.deadline_s, self._sequence, query.query_id)
-        position = bisect.bisect_left(self._order, key)
-        self._order.insert(position, key)
-        bisect.insort(self._ranked, (rank, *key))
+        bisect.insort(self._order, key)
+        served = (query.priority, *key)
+        position = bisect.bisect_left(self._served, served)
+        self._served.insert(position, served)
+        bisect.insort(self._ranked, (query.priority, rank, *key))
         self._queries[query.query_id] = (query, key, now_s, rank)
         return position
 
@@ -47,13 +56,15 @@ class DeadlineQueue:
         entry = self._queries.pop(query_id, None)
         if entry is None:
             return False
-        _, key, _, rank = entry
+        query, key, _, rank = entry
+        priority = query.priority
         del self._order[bisect.bisect_left(self._order, key)]
-        del self._ranked[bisect.bisect_left(self._ranked, (rank, *key))]
+        del self._served[bisect.bisect_left(self._served, (priority, *key))]
+        del self._ranked[bisect.bisect_left(self._ranked, (priority, rank, *key))]
         return True
 
     def by_rank(self) -> Iterator[Query]:
-        """Yield waiting queries, lowest rank first, equal ones by deadline."""
+        """Yield waiting queries by priority, then lowest rank first, equal ones by deadline."""
         for *_, query_id in self._ranked:
             yield self._queries[query_id][0]
 
@@ -72,17 +83,17 @@ class DeadlineQueue:
         """Return how many queries have an earlier deadline."""
         return bisect.bisect_left(self._order, (deadline_s,))
 
-    def num_ranked_to(self, rank: float) -> int:
-        """Return how many queries have this rank or a lower one."""
-        return bisect.bisect_right(self._ranked, (rank, float("inf")))
+    def num_ranked_to(self, rank: float, priority: Priority = Priority.NORMAL) -> int:
+        """Return how many queries have a higher priority, or this one and at most this rank."""
+        return bisect.bisect_right(self._ranked, (priority, rank, math.inf))
 
     def rank(self, query_id: str) -> float:
         """Return the rank with which a waiting query was pushed."""
         return self._queries[query_id][3]
 
-    def num_ahead(self, deadline_s: float) -> int:
-        """Return how many waiting queries a new one with this deadline would stand behind."""
-        return bisect.bisect_right(self._order, (deadline_s, self._sequence + 1, ""))
+    def num_ahead(self, deadline_s: float, priority: Priority = Priority.NORMAL) -> int:
+        """Return how many waiting queries a new one like this would stand behind."""
+        return bisect.bisect_right(self._served, (priority, deadline_s, self._sequence + 1, ""))
 
     def oldest_age_s(self, now_s: float) -> float:
         """Return how long the longest-waiting query has waited; 0 when empty."""

@@ -38,7 +38,7 @@ class ShadowRuns:
         self._debt = min(DEBT_MAX, self._debt + self._share)
         if self._debt < 1.0 or len(heavy.queue) or len(heavy.idle) <= NUM_SPARE:
             return False
-        if heavy.next_idle().is_shared:
+        if heavy.next_idle().is_shared or heavy.next_idle().is_common:
             return False
         self._debt -= 1.0
         return True

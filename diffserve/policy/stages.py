@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 
 from diffserve.core import Cascade, CascadeStage, Query
+from diffserve.policy.admission import predicted_wait_s
 from diffserve.policy.book import QueryBook
 from diffserve.policy.fleet import Fleet
 from diffserve.policy.pool import Pool
-from diffserve.policy.progress import Phase, Progress
+from diffserve.policy.progress import UNSCORED_RANK, Phase, Progress
 from diffserve.policy.routing import ClassRouter
 
 
@@ -37,6 +38,31 @@ class Stages:
     def pool(self, query: Query, stage: CascadeStage) -> Pool:
         """Return the pool of a stage of a query's cascade."""
         return self._fleet.pool(self._cascades[query.cascade_id].variant_at(stage), stage)
+
+    def wait_s(self, progress: Progress, now_s: float) -> float:
+        """Return the expected wait of a query, by priority and deadline; 0 when it runs."""
+        if progress.batch is not None:
+            return 0.0
+        pool, query = self.pool_of(progress), progress.query
+        ahead = max(0, pool.queue.num_ahead(query.deadline_s, query.priority) - 1)
+        return predicted_wait_s(pool.load(ahead, now_s), pool.profile)
+
+    def heavy_answer_s(self, query: Query, rank: float, now_s: float, num_urgent: int = 0) -> float:
+        """Return the expected seconds until a query deferred now has its heavy image.
+
+        Only worse images are ahead of it: the heavy variant serves the worst first.
+        """
+        heavy = self.pool(query, CascadeStage.HEAVY)
+        load = heavy.load(heavy.queue.num_ranked_to(rank, query.priority) + num_urgent, now_s)
+        return predicted_wait_s(load, heavy.profile) + heavy.profile.execution_s(1)
+
+    def bypass_answer_s(self, query: Query, now_s: float) -> float:
+        """Return ``heavy_answer_s`` of a query that would bypass the light variant now."""
+        heavy = self.pool(query, CascadeStage.HEAVY)
+        # Those that cannot wait are served before those that gain most.
+        urgent_s = self._margin_s + 2.0 * heavy.full_batch_s
+        num_urgent = heavy.queue.num_due_before(now_s + urgent_s)
+        return self.heavy_answer_s(query, UNSCORED_RANK, now_s, num_urgent)
 
     def due_s(self, progress: Progress) -> float:
         """Return when a query must be answered with what there is, or draw what is quick."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from diffserve.core import CascadePlan, Outcome, Plan, Preference, WorkerInfo
-from diffserve.rpc.v1 import common_pb2, controller_pb2
+from diffserve.core import CascadePlan, Outcome, Plan, Preference, Priority, WorkerInfo
+from diffserve.rpc.v1 import common_pb2, controller_pb2, generation_pb2
 
 _PREFERENCES = {
     common_pb2.PREFERENCE_UNSPECIFIED: Preference.AUTO,
     common_pb2.PREFERENCE_AUTO: Preference.AUTO,
     common_pb2.PREFERENCE_LIGHT: Preference.LIGHT,
     common_pb2.PREFERENCE_HEAVY: Preference.HEAVY,
+}
+_PRIORITIES: dict[int, Priority] = {
+    generation_pb2.PRIORITY_LOW: Priority.LOW,
+    generation_pb2.PRIORITY_NORMAL: Priority.NORMAL,
+    generation_pb2.PRIORITY_HIGH: Priority.HIGH,
 }
 _OUTCOMES = {
     Outcome.LIGHT: common_pb2.OUTCOME_LIGHT,
@@ -26,6 +31,13 @@ _OUTCOMES_BACK = {number: outcome for outcome, number in _OUTCOMES.items()}
 def preference_from_proto(value: common_pb2.Preference.ValueType) -> Preference | None:
     """Return the preference, or None for a number that this version does not know."""
     return _PREFERENCES.get(value)
+
+
+def priority_from_proto(value: int) -> Priority | None:
+    """Return a priority, NORMAL for an absent one; None for a number this version does not know."""
+    if value == generation_pb2.PRIORITY_UNSPECIFIED:
+        return Priority.NORMAL
+    return _PRIORITIES.get(value)
 
 
 def outcome_to_proto(outcome: Outcome) -> common_pb2.Outcome.ValueType:
@@ -59,7 +71,11 @@ def plan_to_proto(plan: Plan, age_s: float = 0.0) -> controller_pb2.Plan:
             draining=worker.is_draining,
             coresident=plan.coresident.get(worker_id, ()),
             device_type=worker.device_type,
+            loadbalancer_id=plan.owners.get(worker_id, ""),
         )
+    for loadbalancer_id in sorted(plan.shares):
+        share = plan.shares[loadbalancer_id]
+        message.loadbalancers.add(loadbalancer_id=loadbalancer_id, share=share)
     for variant_id in sorted(plan.batch_size_max):
         message.variants.add(
             variant_id=variant_id,
@@ -77,6 +93,8 @@ def plan_to_proto(plan: Plan, age_s: float = 0.0) -> controller_pb2.Plan:
             expected_quality=cascade.expected_quality,
             class_share=cascade.class_share,
             bypass_fraction=cascade.bypass_fraction,
+            slo_s=cascade.slo_s,
+            pinned=cascade.is_pinned,
         )
     return message
 
@@ -97,6 +115,8 @@ def plan_from_proto(message: controller_pb2.Plan) -> Plan:
                 expected_quality=row.expected_quality,
                 class_share=row.class_share,
                 bypass_fraction=row.bypass_fraction,
+                slo_s=row.slo_s,
+                is_pinned=row.pinned,
             )
             for row in message.cascades
         },
@@ -115,6 +135,8 @@ def plan_from_proto(message: controller_pb2.Plan) -> Plan:
             )
             for row in message.placements
         },
+        owners={r.worker_id: r.loadbalancer_id for r in message.placements if r.loadbalancer_id},
+        shares={row.loadbalancer_id: row.share for row in message.loadbalancers},
         solver=message.solver,
         status=message.status,
         solve_s=message.solve_s,

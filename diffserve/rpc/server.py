@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 
 from diffserve.config import SharedSettings
 from diffserve.errors import ConfigError
+from diffserve.observability.server import metrics_server
 from diffserve.rpc.channel import channel_options
 
 logger = logging.getLogger(__name__)
@@ -74,11 +75,19 @@ async def serve(
     endpoints: Sequence[Endpoint],
     settings: SharedSettings,
     port: int,
+    exposition: Callable[[], bytes] | None = None,
 ) -> None:
     """Run a service until SIGTERM or SIGINT, then drain within ``settings.grace_s``.
 
+    Args:
+        application: What to run.
+        endpoints: Its gRPC services.
+        settings: Address, limits, and the port of ``/metrics``.
+        port: Of gRPC.
+        exposition: Returns the metrics in Prometheus's text format.
+
     Raises:
-        ConfigError: the port is taken.
+        ConfigError: a port is taken.
     """
     names = [endpoint.name for endpoint in endpoints]
     state = Health(names)
@@ -99,16 +108,17 @@ async def serve(
     await state.set(serving=False)
     await server.start()
     try:
-        if not await _started_before(application.start(state, bound), stop):
-            return
-        _keep_out_of_collections()
-        await state.set(serving=True)
-        logger.info("serving on %s:%d", settings.host, bound)
-        await stop.wait()
-        logger.info("draining, at most %.0f s", settings.grace_s)
-        await state.set(serving=False)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(application.drain(), settings.grace_s)
+        async with metrics_server(settings.host, settings.metrics_port, exposition):
+            if not await _started_before(application.start(state, bound), stop):
+                return
+            _keep_out_of_collections()
+            await state.set(serving=True)
+            logger.info("serving on %s:%d", settings.host, bound)
+            await stop.wait()
+            logger.info("draining, at most %.0f s", settings.grace_s)
+            await state.set(serving=False)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(application.drain(), settings.grace_s)
     finally:
         await server.stop(1.0)
         await application.stop()
@@ -148,10 +158,13 @@ def _stop_event() -> asyncio.Event:
 
 
 def run(main: Callable[[], Any]) -> int:
-    """Run an async ``main`` on uvloop; a configuration error becomes one line and status 2."""
+    """Run an async ``main`` on uvloop; return what it returns, or else 0.
+
+    A configuration error becomes one line and status 2.
+    """
     try:
-        uvloop.run(main())
+        status = uvloop.run(main())
     except ConfigError as error:
         logger.error("%s", error)
         return 2
-    return 0
+    return status if isinstance(status, int) else 0

@@ -38,30 +38,58 @@ _CODES: tuple[tuple[type[DiffServeError], int], ...] = (
     (ConfigError, code_pb2.FAILED_PRECONDITION),
     (BackendError, code_pb2.INTERNAL),
 )
+_REASONS = {
+    code_pb2.INVALID_ARGUMENT: "FIELD_UNUSABLE",
+    code_pb2.DEADLINE_EXCEEDED: "DEADLINE_PASSED",
+    code_pb2.UNAVAILABLE: "NOT_TAKING_QUERIES",
+    code_pb2.ALREADY_EXISTS: "ID_TAKEN",
+    code_pb2.NOT_FOUND: "NOT_KNOWN",
+    code_pb2.ABORTED: "PLAN_IS_STALE",
+    code_pb2.FAILED_PRECONDITION: "NOT_CONFIGURED",
+    code_pb2.INTERNAL: "BACKEND_FAILED",
+}
+"""Code -> reason for programs; that of a refusal says which limit was met."""
+UNAVAILABLE_RETRY_S = 0.5
+"""When to try again where a server drains or starts: another one may be reached at once."""
+
+
+TEXT_BYTES_MAX = 1200
+"""Of a message: clients refuse trailers above 8 KiB, which hold it twice, once percent-encoded."""
 
 
 def to_status(error: DiffServeError) -> status_pb2.Status:
-    """Return the google.rpc.Status of an error, details included."""
+    """Return the google.rpc.Status of an error, details included; long texts are cut."""
     code = next((code for cls, code in _CODES if isinstance(error, cls)), code_pb2.UNKNOWN)
-    status = status_pb2.Status(code=code, message=str(error))
+    status = status_pb2.Status(code=code, message=_clipped(str(error)))
     if isinstance(error, InputError):
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.problem
+            field=error.field, description=_clipped(error.problem)
         )
         _add_detail(status, error_details_pb2.BadRequest(field_violations=[violation]))
+    info = error_details_pb2.ErrorInfo(domain="diffserve", reason=_REASONS.get(code, "UNKNOWN"))
     if isinstance(error, OverloadedError):
-        delay = duration_pb2.Duration()
-        delay.FromMilliseconds(int(error.retry_after_s * 1000))
-        _add_detail(status, error_details_pb2.RetryInfo(retry_delay=delay))
-        _add_detail(
-            status,
-            error_details_pb2.ErrorInfo(
-                reason="DEADLINE_CANNOT_BE_MET",
-                domain="diffserve",
-                metadata={"predicted_wait_s": f"{error.predicted_wait_s:.3f}"},
-            ),
-        )
+        _add_detail(status, _retry_info(error.retry_after_s))
+        info.reason = error.cause
+        info.metadata["predicted_wait_s"] = f"{error.predicted_wait_s:.3f}"
+    elif isinstance(error, UnavailableError):
+        _add_detail(status, _retry_info(UNAVAILABLE_RETRY_S))
+    elif isinstance(error, InputError):
+        info.metadata["field"] = error.field
+    _add_detail(status, info)
     return status
+
+
+def _clipped(text: str) -> str:
+    data = text.encode(errors="replace")
+    if len(data) <= TEXT_BYTES_MAX:
+        return text
+    return data[:TEXT_BYTES_MAX].decode(errors="ignore") + " …"
+
+
+def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:
+    delay = duration_pb2.Duration()
+    delay.FromMilliseconds(int(seconds * 1000))
+    return error_details_pb2.RetryInfo(retry_delay=delay)
 
 
 def from_call(error: grpc.RpcError) -> DiffServeError:
@@ -80,6 +108,7 @@ def from_call(error: grpc.RpcError) -> DiffServeError:
             message,
             predicted_wait_s=details.predicted_wait_s,
             retry_after_s=details.retry_after_s,
+            cause=details.reason,
         )
     for cls, number in _CODES:
         if code.value[0] == number and cls not in (InputError, OverloadedError):
@@ -94,6 +123,7 @@ class _Details:
         self.violation: error_details_pb2.BadRequest.FieldViolation | None = None
         self.retry_after_s = 0.0
         self.predicted_wait_s = 0.0
+        self.reason = ""
         for packed in status.details if status is not None else ():
             bad, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
             info = error_details_pb2.ErrorInfo()
@@ -102,6 +132,7 @@ class _Details:
             elif packed.Unpack(retry):
                 self.retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
             elif packed.Unpack(info):
+                self.reason = info.reason
                 self.predicted_wait_s = float(info.metadata.get("predicted_wait_s", 0.0))
 
 

@@ -54,14 +54,14 @@ class Checkers:
             raise InvariantError(f"batch {batch.batch_id} holds a query twice")
         if any(query_id not in self._open for query_id in batch.query_ids):
             raise InvariantError(f"batch {batch.batch_id} holds a query that has ended")
-        if batch.worker_id in self._busy:
-            raise InvariantError(f"two batches at once on {batch.worker_id}")
-        self._busy[batch.worker_id] = batch.batch_id
 
     def executed(self, batch: Batch, resident: tuple[str, ...]) -> None:
         """A device took a batch."""
         if batch.variant_id not in resident:
             raise InvariantError(f"{batch.worker_id} does not hold {batch.variant_id}")
+        if batch.worker_id in self._busy:
+            raise InvariantError(f"two batches at once on {batch.worker_id}")
+        self._busy[batch.worker_id] = batch.batch_id
 
     def released(self, worker_id: str) -> None:
         """A device became free, or its worker died."""

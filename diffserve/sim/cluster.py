@@ -9,9 +9,10 @@ from functools import partial
 from diffserve.catalog import Catalog
 from diffserve.core import Batch, CascadeStage, Plan, Query
 from diffserve.policy.actions import Abort, Action, Bypass, Finish, Launch, Shadow
+from diffserve.policy.decision_log import DecisionLog
+from diffserve.policy.leases import BUSY_MIN_S, EARLY
 from diffserve.policy.placement import count_switches
 from diffserve.sim.checkers import Checkers
-from diffserve.sim.decision_log import DecisionLog
 from diffserve.sim.engine import Engine, Priority
 from diffserve.sim.faults import Faults
 from diffserve.sim.hardware import Device, HardwareParameters, ServiceTimes
@@ -194,7 +195,34 @@ class Cluster:
             event = partial(self._refused, device, batch)
             self.engine.at(start_s + hardware.network_s, Priority.WORKER, event)
             return
+        if device.running is not None:
+            self._stage(device, batch, start_s)
+            return
+        device.began_s = self.engine.now_s
+        self._execute(device, batch, start_s)
+
+    def _stage(self, device: Device, batch: Batch, start_s: float) -> None:
+        """Let a busy worker stage a batch, or refuse it; only other load balancers keep it busy."""
+        if device.staged is None and not batch.only_if_idle:
+            device.staged = batch
+            return
+        busy_s = max(BUSY_MIN_S, EARLY * (device.expected_free_s - start_s))
+        event = partial(self._refused_busy, batch, busy_s)
+        self.engine.at(start_s + self._environment.hardware.network_s, Priority.WORKER, event)
+
+    def _refused_busy(self, batch: Batch, busy_s: float) -> None:
+        self.recorder.num_busy_refusals += 1
+        self.perform(
+            self._system.router.batch_ended(
+                batch.batch_id, self.engine.now_s, was_refused=True, busy_s=busy_s
+            )
+        )
+
+    def _execute(self, device: Device, batch: Batch, start_s: float) -> None:
+        hardware = self._environment.hardware
         self.checkers.executed(batch, device.resident)
+        profiled_s = self._environment.service_times.profiled_s(device, batch)
+        device.expected_free_s = start_s + profiled_s * device.slowdown
         execution_s = self._environment.service_times.execution_s(device, batch)
         if self._system.scores_on_device and batch.stage is CascadeStage.LIGHT:
             execution_s += hardware.scoring_s
@@ -207,7 +235,6 @@ class Cluster:
     def _refused(self, device: Device, batch: Batch) -> None:
         """The router leaves the worker alone until a fresh look finds it well."""
         now_s, router = self.engine.now_s, self._system.router
-        self.checkers.released(device.worker_id)
         self.perform(
             router.batch_ended(batch.batch_id, now_s, was_refused=True, is_worker_lost=True)
         )
@@ -227,7 +254,7 @@ class Cluster:
         profiled_s = self._environment.service_times.profiled_s(device, batch)
         step_s = profiled_s * device.slowdown / steps
         stopped_s = self.engine.now_s + hardware.network_s + step_s
-        event = partial(self._released, device, device.incarnation, batch, batch.started_s)
+        event = partial(self._released, device, device.incarnation, batch, device.began_s)
         self.engine.at(stopped_s, Priority.WORKER, event)
 
     # -- workers ---------------------------------------------------------------------------
@@ -246,6 +273,22 @@ class Cluster:
         results_s = back_s + (hardware.scoring_s if is_scored_later else 0.0)
         event = partial(self._results, device, incarnation, batch)
         self.engine.at(results_s, Priority.WORKER, event)
+        if device.staged is not None:
+            staged, device.staged = device.staged, None
+            self._begin_staged(device, staged)
+
+    def _begin_staged(self, device: Device, batch: Batch) -> None:
+        """Run a staged batch; one that nobody waits for any more is over at once."""
+        now_s = self.engine.now_s
+        if not device.accepts(batch.variant_id):
+            self._refused_busy(batch, BUSY_MIN_S)
+            return
+        device.began_s = now_s
+        self._execute(device, batch, now_s)
+        if not any(query_id in self._live for query_id in batch.query_ids):
+            device.free_at_s = now_s
+            event = partial(self._released, device, device.incarnation, batch, now_s)
+            self.engine.at(now_s, Priority.WORKER, event)
 
     def _free(self, batch: Batch, execution_s: float) -> None:
         now_s = self.engine.now_s
@@ -275,6 +318,7 @@ class Cluster:
     def worker_lost(self, device: Device) -> None:
         """The router notices that a worker is gone."""
         self.checkers.released(device.worker_id)
+        device.staged = None
         device.running = None  # a worker that lives on drops the batches of a broken connection
         self.perform(self._system.router.worker_lost(device.worker_id, self.engine.now_s))
 

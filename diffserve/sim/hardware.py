@@ -53,6 +53,9 @@ class Device:
         slowdown: Factor on execution times.
         is_loading: It loads a variant and refuses batches.
         free_at_s: When its last batch leaves the device.
+        expected_free_s: When that is expected, by profile.
+        began_s: When it was sent the running batch, or began it if that was staged.
+        staged: Batch that waits for the running one to leave the device.
     """
 
     worker_id: str
@@ -66,6 +69,9 @@ class Device:
     slowdown: float = 1.0
     is_loading: bool = False
     free_at_s: float = 0.0
+    expected_free_s: float = 0.0
+    began_s: float = 0.0
+    staged: Batch | None = None
 
     def accepts(self, variant_id: str) -> bool:
         """Whether it takes a batch of a variant now."""

@@ -112,7 +112,7 @@ class Membership:
         self._write(f"{device.worker_id} dies")
         device.is_alive = False
         device.incarnation += 1
-        device.running = None
+        device.running = device.staged = None
         device.is_loading = False
         now_s = self._engine.now_s
         self._at(now_s + DETECTION_S, partial(self._listener.worker_lost, device))

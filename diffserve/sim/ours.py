@@ -16,8 +16,10 @@ from diffserve.planning.problem import Objective
 from diffserve.planning.solver import Solver
 from diffserve.policy.balancer import Balancer, BalancerParameters
 from diffserve.policy.demand import DemandParameters, DemandState
+from diffserve.policy.leases import ArrivalShares, with_leases
 from diffserve.profiles.latency import LatencyProfile
 from diffserve.sim.settings import LiveSettings
+from diffserve.sim.several import Balancers, added_up, name_of
 from diffserve.sim.system import System, Telemetry
 
 QUERIES_PER_WORKER = 64
@@ -46,6 +48,7 @@ class LiveController:
         )
         self._demand_parameters = DemandParameters(horizon_s=cascade.slo_s)
         self._demand = DemandState()
+        self._shares = ArrivalShares()
         self._latest: Telemetry | None = None
         self._counted: Telemetry | None = None
         self._previous: Plan | None = None
@@ -55,6 +58,7 @@ class LiveController:
         self._latest = telemetry
         if self._counted is None:
             self._counted = telemetry
+            self._shares.observe(telemetry.by_loadbalancer)
 
     def plan(self, workers: tuple[WorkerInfo, ...], plan_id: int) -> Plan:
         """Count arrivals and plan for them."""
@@ -68,9 +72,10 @@ class LiveController:
             queues=self._latest.queues if self._latest else {},
             ranks_prompts=True,
         )
-        self._previous = make_plan(
+        plan = make_plan(
             observation, self._previous, self._parameters, self._solver, plan_id=plan_id
         )
+        self._previous = with_leases(plan, self._previous, self._shares.shares())
         return self._previous
 
     def _profile(self, variant_id: str, kind: str) -> LatencyProfile:
@@ -88,6 +93,7 @@ class LiveController:
         arrivals = latest.num_arrivals - counted.num_arrivals
         self._demand = self._demand_parameters.observe(self._demand, arrivals, interval_s)
         self._counted = latest
+        self._shares.observe(latest.by_loadbalancer)
 
 
 def balancer_telemetry(balancer: Balancer, cascade_ids: Iterable[str], now_s: float) -> Telemetry:
@@ -120,7 +126,11 @@ def served_cascades(catalog: Catalog, cascade: Cascade) -> tuple[Cascade, ...]:
 
 
 def make_balancer(
-    catalog: Catalog, cascade: Cascade, num_workers: int, settings: LoadBalancerSettings
+    catalog: Catalog,
+    cascade: Cascade,
+    num_workers: int,
+    settings: LoadBalancerSettings,
+    loadbalancer_id: str = "",
 ) -> Balancer:
     """Return a balancer with the live limits, its queue bound scaled to the fleet."""
     cascades = served_cascades(catalog, cascade)
@@ -135,6 +145,7 @@ def make_balancer(
         quality={c.cascade_id: catalog.quality[c.cascade_id] for c in cascades},
         classes=catalog.classes,
         devices=catalog.latency_by_device,
+        loadbalancer_id=loadbalancer_id,
     )
 
 
@@ -146,6 +157,7 @@ def live_system(
     solver: Solver | EnumerationSolver | None = None,
     is_query_aware: bool = True,
     settings: LiveSettings | None = None,
+    num_loadbalancers: int = 1,
 ) -> System:
     """Return DiffServe as it runs live.
 
@@ -157,13 +169,28 @@ def live_system(
         solver: Default: exact enumeration, which gives the MILP's plans in a millisecond.
         is_query_aware: False for the control experiment that defers at random.
         settings: Of the services; default: theirs.
+        num_loadbalancers: How many share the fleet.
     """
     settings = settings or LiveSettings.load()
-    balancer = make_balancer(catalog, cascade, num_workers, settings.loadbalancer)
     cascade_ids = [c.cascade_id for c in served_cascades(catalog, cascade)]
+    controller = LiveController(catalog, cascade, solver or EnumerationSolver(), settings)
+    if num_loadbalancers == 1:
+        balancer = make_balancer(catalog, cascade, num_workers, settings.loadbalancer)
+        return System(
+            router=balancer,
+            controller=controller,
+            telemetry=lambda now_s: balancer_telemetry(balancer, cascade_ids, now_s),
+            is_query_aware=is_query_aware,
+        )
+    balancers = [
+        make_balancer(catalog, cascade, num_workers, settings.loadbalancer, name_of(index))
+        for index in range(num_loadbalancers)
+    ]
     return System(
-        router=balancer,
-        controller=LiveController(catalog, cascade, solver or EnumerationSolver(), settings),
-        telemetry=lambda now_s: balancer_telemetry(balancer, cascade_ids, now_s),
+        router=Balancers(balancers),
+        controller=controller,
+        telemetry=lambda now_s: added_up(
+            [balancer_telemetry(balancer, cascade_ids, now_s) for balancer in balancers]
+        ),
         is_query_aware=is_query_aware,
     )

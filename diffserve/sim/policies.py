@@ -33,6 +33,7 @@ class Setting:
         peak_qps: Peak of the load, for systems provisioned for it.
         seed: Of random dispatch.
         settings: Of our services; the baselines bring their own constants.
+        num_loadbalancers: How many of ours share the fleet.
     """
 
     catalog: Catalog
@@ -41,11 +42,16 @@ class Setting:
     peak_qps: float
     seed: int
     settings: LiveSettings
+    num_loadbalancers: int = 1
 
 
 def _diffserve(setting: Setting) -> System:
     return live_system(
-        setting.catalog, setting.cascade, setting.num_workers, settings=setting.settings
+        setting.catalog,
+        setting.cascade,
+        setting.num_workers,
+        settings=setting.settings,
+        num_loadbalancers=setting.num_loadbalancers,
     )
 
 
@@ -149,15 +155,20 @@ def make_system(
     peak_qps: float,
     generator: np.random.Generator,
     settings: LiveSettings | None = None,
+    num_loadbalancers: int = 1,
 ) -> System:
     """Return a system by name, new and without plan.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or it has one load balancer only.
     """
     make = POLICIES.get(policy) or ABLATIONS.get(policy)
     if make is None:
         raise ConfigError(f"policy: {policy!r} is not one of {', '.join(POLICIES)}")
+    if num_loadbalancers < 1 or (num_loadbalancers > 1 and policy != "diffserve"):
+        raise ConfigError(
+            f"load-balancers: {num_loadbalancers}; at least 1, and several with `diffserve` only"
+        )
     seed = int(generator.integers(2**32))
     setting = Setting(
         catalog=catalog,
@@ -166,5 +177,6 @@ def make_system(
         peak_qps=peak_qps,
         seed=seed,
         settings=settings or LiveSettings.load(),
+        num_loadbalancers=num_loadbalancers,
     )
     return make(setting)

@@ -58,6 +58,7 @@ class Recorder:
         num_plans: Plans.
         num_fallback_plans: Of those, without a solution.
         num_shadows: Shadow runs started; their time on devices counts as busy.
+        num_busy_refusals: Batches that a worker refused because another load balancer used it.
         busy_s: Sum over the devices of the time that they worked.
         ended_s: When the last query ended.
     """
@@ -71,6 +72,7 @@ class Recorder:
     num_plans: int = 0
     num_fallback_plans: int = 0
     num_shadows: int = 0
+    num_busy_refusals: int = 0
     busy_s: float = 0.0
     ended_s: float = 0.0
     _latencies: np.ndarray[tuple[int], np.dtype[np.int64]] = field(

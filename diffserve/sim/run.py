@@ -11,9 +11,9 @@ import numpy as np
 
 from diffserve.catalog import Catalog
 from diffserve.core import Cascade
+from diffserve.policy.decision_log import DecisionLog
 from diffserve.sim.bound import MixedCascade, fluid_bound, mixture_bound
 from diffserve.sim.cluster import Cluster, Environment
-from diffserve.sim.decision_log import DecisionLog
 from diffserve.sim.faults import Faults
 from diffserve.sim.hardware import Device, HardwareParameters, ServiceTimes
 from diffserve.sim.images import Confidences, Difficulties
@@ -42,6 +42,7 @@ class Simulation:
         settings: Of our services.
         time_compression: The workload passes this many times as fast, and the report's windows
             are as many times shorter; catalog and settings are compressed by who gives them.
+        num_loadbalancers: How many of ours share the devices, clients taking turns with them.
     """
 
     catalog: Catalog
@@ -55,6 +56,7 @@ class Simulation:
     settings: LiveSettings = field(default_factory=LiveSettings.load)
     time_compression: float = 1.0
     devices: tuple[tuple[str, int], ...] = ()
+    num_loadbalancers: int = 1
 
     @property
     def cascade(self) -> Cascade:
@@ -103,6 +105,7 @@ def simulate(
         peak_qps=workload.peak_qps,
         generator=routing,
         settings=simulation.settings,
+        num_loadbalancers=simulation.num_loadbalancers,
     )
     scorers = {
         c.cascade_id: Confidences(
@@ -255,6 +258,7 @@ def _metrics(
         "cascade": simulation.catalog.default_cascade,
         "trace": simulation.workload.trace,
         "workers": simulation.num_workers,
+        "loadbalancers": simulation.num_loadbalancers,
         "slo_s": simulation.cascade.slo_s,
         "seed": simulation.seed,
         **recorder.summary(table),
@@ -266,5 +270,6 @@ def _metrics(
         "plans": recorder.num_plans,
         "fallback_plans": recorder.num_fallback_plans,
         "shadows": recorder.num_shadows,
+        "busy_refusals": recorder.num_busy_refusals,
         "trace_peak_qps": workload.peak_qps,
     }

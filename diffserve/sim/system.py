@@ -61,6 +61,7 @@ class Router(Protocol):
         *,
         was_refused: bool = False,
         is_worker_lost: bool = False,
+        busy_s: float = 0.0,
     ) -> list[Action]:
         """Close a batch: its results are all in, or its worker did not take it."""
         ...
@@ -86,6 +87,7 @@ class Telemetry:
         num_in_stage: Queries waiting or running, by variant; only the published system uses it.
         arrivals: Queries so far by cascade; only ours uses it.
         num_sent: Queries sent to workers so far, by variant; only HADIS uses it.
+        by_loadbalancer: Queries so far by load balancer, where there are several.
     """
 
     reported_s: float
@@ -95,6 +97,7 @@ class Telemetry:
     num_in_stage: Mapping[str, int] = field(default_factory=dict)
     arrivals: Mapping[str, int] = field(default_factory=dict)
     num_sent: Mapping[str, int] = field(default_factory=dict)
+    by_loadbalancer: Mapping[str, int] = field(default_factory=dict)
 
 
 class Controller(Protocol):

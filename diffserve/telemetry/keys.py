@@ -84,6 +84,14 @@ PLANNING_PAUSED = Key(
     writer="controller",
     readers="controller (after a restart)",
 )
+OVERRIDES = Key(
+    pattern="planning:overrides",
+    kind="string",
+    content="what operators decided in place of the planner, as JSON: SLOs (seconds) and shares",
+    ttl_s=None,
+    writer="controller",
+    readers="controller (after a restart)",
+)
 WORKERS = Key(
     pattern="workers",
     kind="hash",
@@ -124,6 +132,7 @@ SCHEMA: tuple[Key, ...] = (
     PLAN_CURRENT,
     PLAN,
     PLANNING_PAUSED,
+    OVERRIDES,
     WORKERS,
     PROFILE,
     SKETCH,

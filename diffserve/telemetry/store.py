@@ -149,6 +149,17 @@ class TelemetryStore:
         return await self._redis.get(keys.PLANNING_PAUSED.of()) == "1"
 
     @_bounded
+    async def save_overrides(self, document: str) -> None:
+        """Remember what operators decided (JSON)."""
+        await self._redis.set(keys.OVERRIDES.of(), document)
+
+    @_bounded
+    async def load_overrides(self) -> str | None:
+        """Return what operators decided, or None."""
+        document = await self._redis.get(keys.OVERRIDES.of())
+        return None if document is None else _text(document)
+
+    @_bounded
     async def save_workers(self, workers: Sequence[WorkerInfo]) -> None:
         """Replace the membership list."""
         name = keys.WORKERS.of()

@@ -20,7 +20,8 @@ async def main() -> None:
     settings = settings_from_argv(ControllerSettings, sys.argv[1:], os.environ)
     logs.setup("controller", settings.log_level, settings.log_format)
     application = ControllerApplication(settings)
-    await serve(application, application.endpoints, settings, settings.port)
+    exposition = application.state.metrics.instruments.exposition
+    await serve(application, application.endpoints, settings, settings.port, exposition)
 
 
 if __name__ == "__main__":

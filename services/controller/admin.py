@@ -6,22 +6,27 @@ from typing import Any
 
 import grpc
 
+from diffserve.errors import InputError
+from diffserve.rpc import convert
 from diffserve.rpc.status import unary
 from diffserve.rpc.v1 import admin_pb2, admin_pb2_grpc, controller_pb2, worker_pb2
 from diffserve.telemetry.store import STORE_ERRORS
-from services.controller import report
+from services.controller import orders, report
 from services.controller.membership import Member
 from services.controller.plans import message_from_document
+from services.controller.queries import find_query
 from services.controller.state import ControllerState
+from services.controller.what_if import Hypothesis, WhatIf
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class AdminServicer(admin_pb2_grpc.AdminServicer):
-    """Reads the controller's state; changes only the pause switch and drains."""
+    """Reads the controller's state; changes the pause switch, drains and overrides."""
 
     def __init__(self, state: ControllerState) -> None:
         self._state = state
+        self._what_if = WhatIf(state)
 
     @unary
     async def GetStatus(
@@ -47,6 +52,9 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no plan yet")
         if in_force is not None and request.plan_id in (0, in_force.plan_id):
             return in_force
+        remembered = self._state.history.plan(request.plan_id)
+        if remembered is not None:
+            return convert.plan_to_proto(*remembered)
         try:
             document = await self._state.store.load_plan(request.plan_id)
             age_s = await self._state.store.plan_age_s(request.plan_id)
@@ -97,11 +105,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         In: the worker accepts work before a plan counts on it.
         """
         membership = self._state.membership
-        member = membership.get(request.worker_id)
-        if member is None:
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND, f"no worker {request.worker_id!r} is registered"
-            )
+        member = orders.registered(self._state, request.worker_id)
         if not request.resume:
             membership.set_drained(request.worker_id, drained=True)
         try:
@@ -118,6 +122,60 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         return admin_pb2.DrainWorkerResponse(
             worker=report.worker(self._state, membership.get(request.worker_id) or member)
         )
+
+    @unary
+    async def ListPlans(
+        self, request: admin_pb2.ListPlansRequest, context: Context
+    ) -> admin_pb2.ListPlansResponse:
+        """Return the newest decisions."""
+        if request.limit < 0:
+            raise InputError("limit", f"must be 0 or more, not {request.limit}")
+        return report.plans(self._state, request.limit)
+
+    @unary
+    async def SetSlo(
+        self, request: admin_pb2.SetSloRequest, context: Context
+    ) -> admin_pb2.SetSloResponse:
+        """Set the SLO of a cascade and those of its class."""
+        return orders.set_slo(self._state, request)
+
+    @unary
+    async def PinThreshold(
+        self, request: admin_pb2.PinThresholdRequest, context: Context
+    ) -> admin_pb2.PinThresholdResponse:
+        """Fix the share that a cascade defers, or unpin it."""
+        return orders.pin_threshold(self._state, request)
+
+    @unary
+    async def RestartWorker(
+        self, request: admin_pb2.RestartWorkerRequest, context: Context
+    ) -> admin_pb2.RestartWorkerResponse:
+        """Drain a worker and have its process end."""
+        return await orders.restart_worker(self._state, request)
+
+    @unary
+    async def WhatIf(
+        self, request: admin_pb2.WhatIfRequest, context: Context
+    ) -> admin_pb2.WhatIfResponse:
+        """Return what would be planned; nothing changes."""
+        hypothesis = Hypothesis(
+            cascade_id=request.cascade_id,
+            qps=request.qps if request.HasField("qps") else None,
+            num_workers=request.num_workers if request.HasField("num_workers") else None,
+        )
+        answer = await self._what_if.ask(hypothesis)
+        return admin_pb2.WhatIfResponse(
+            plan=convert.plan_to_proto(answer.plan), qps=answer.qps, num_workers=answer.num_workers
+        )
+
+    @unary
+    async def FindQuery(
+        self, request: admin_pb2.FindQueryRequest, context: Context
+    ) -> admin_pb2.FindQueryResponse:
+        """Return the story of a query, from the load balancer that knows it."""
+        if not request.query_id:
+            raise InputError("query_id", "must not be empty")
+        return await find_query(request.query_id, tuple(self._state.watchers.values()))
 
     async def _tell_worker(self, member: Member, *, resume: bool) -> None:
         """Call Drain; batches that outlast the deadline are no failure, they finish by themselves.

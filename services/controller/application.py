@@ -35,6 +35,7 @@ class ControllerApplication:
             ConfigError: a setting is unusable; names it.
         """
         self.state: ControllerState = build_state(settings, clock)
+        self.state.metrics.follow(self.state)
         self.endpoints = (
             Endpoint(
                 controller_pb2_grpc.add_ControllerServicer_to_server,

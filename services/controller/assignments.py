@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import grpc
@@ -59,7 +59,20 @@ class Assigner:
     then. A task that still waits for an older order of its worker is replaced.
     """
 
-    def __init__(self, membership: Membership, clients: WorkerClients) -> None:
+    def __init__(
+        self,
+        membership: Membership,
+        clients: WorkerClients,
+        on_order: Callable[[str], None] = lambda variant_id: None,
+    ) -> None:
+        """Start with nobody told anything.
+
+        Args:
+            membership: Who there is.
+            clients: How to reach them.
+            on_order: Is told of every order, by the variant placed.
+        """
+        self._on_order = on_order
         self._membership = membership
         self._clients = clients
         self._acknowledged: dict[str, _Order] = {}
@@ -85,6 +98,7 @@ class Assigner:
         if running == order or (running is None and is_done):
             return
         self._cancel(worker_id)
+        self._on_order(variants[0])
         task = asyncio.create_task(self._assign(member, order, plan_id))
         self._running[worker_id] = (order, task)
 

@@ -26,7 +26,7 @@ DEBOUNCE_S = 0.05
 """Workers that start together join in one plan."""
 STOP_TIMEOUT_S = 3.0
 """Longer than a round in which Redis does not answer."""
-NUM_SOLVES_MAX = 4
+NUM_SOLVES_MAX = 8
 """Solver calls of one plan, each within its own limit."""
 SOLVE_MARGIN_S = 5.0
 """Beyond the solver's own limits, how long a planner thread is waited for before it is left."""
@@ -49,6 +49,14 @@ class Planner(Protocol):
         ...
 
 
+def planner_parameters(state: ControllerState) -> PlannerParameters:
+    """Return how this controller's settings have it plan."""
+    return PlannerParameters(
+        objective=Objective(state.settings.objective),
+        utilisation_max=state.settings.utilisation_max,
+    )
+
+
 class ControlLoop:
     """Reads, plans, publishes; survives everything that goes wrong on the way.
 
@@ -60,12 +68,9 @@ class ControlLoop:
     def __init__(self, state: ControllerState, planner: Planner = make_plan) -> None:
         self._state = state
         self._planner = planner
-        self._parameters = PlannerParameters(
-            objective=Objective(state.settings.objective),
-            utilisation_max=state.settings.utilisation_max,
-        )
+        self._parameters = planner_parameters(state)
         self._persistence = Persistence(state)
-        self._assigner = Assigner(state.membership, state.clients)
+        self._assigner = Assigner(state.membership, state.clients, state.metrics.ordered)
         self._due_s = state.clock() + state.settings.planning_period_s
         self._solve: asyncio.Task[Plan] | None = None
         self._is_stopping = False
@@ -157,9 +162,17 @@ class ControlLoop:
             return
         previous = state.board.in_force
         began_s = state.clock()
-        plan = await self._solve_in_thread(state.observer.observe(workers), previous)
-        reason = "; ".join((plan.reason, *state.observer.calibrations.warnings()))
+        plan = await self._solve_in_thread(
+            state.observer.observe(workers, state.overrides), previous
+        )
+        plan = state.observer.balancers.with_leases(plan, previous)
+        said = (
+            *state.overrides.sentences(state.catalog),
+            *state.observer.calibrations.warnings(),
+        )
+        reason = "; ".join((plan.reason, *said))
         plan = replace(plan, solve_s=state.clock() - began_s, reason=reason)
+        state.metrics.solved(plan)
         if previous is not None and not is_periodic and has_same_content(plan, previous):
             return
         try:
@@ -171,6 +184,8 @@ class ControlLoop:
             state.observer.lose_connection(error)
             return
         state.board.publish(plan)
+        state.metrics.published()
+        state.history.add(plan)
         is_news = previous is None or not has_same_content(plan, previous)
         logger.log(
             logging.INFO if is_news else logging.DEBUG,

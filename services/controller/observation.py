@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from diffserve.catalog import Catalog
 from diffserve.core import Plan, WorkerInfo
@@ -13,8 +14,10 @@ from diffserve.planning.observation import FleetObservation, QueueState
 from diffserve.policy.demand import DemandParameters, DemandState
 from diffserve.telemetry.records import LoadBalancerReport
 from services.controller.arrivals import ArrivalCount, ArrivalMeter
+from services.controller.balancers import BalancerBook
 from services.controller.calibration import CalibrationBook
 from services.controller.latencies import LatencyBook
+from services.controller.overrides import Overrides
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ class Observer:
         reports: The newest reading, one row per live load balancer.
         is_connected: Redis answered the last call.
         calibrations: What discriminators have learnt.
+        balancers: Which load balancers are alive.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Observer:
         uses_online_quality: bool = False,
     ) -> None:
         self.calibrations = CalibrationBook(catalog, uses_online_quality=uses_online_quality)
+        self.balancers = BalancerBook(count_every_s, clock)
         self.reports: tuple[LoadBalancerReport, ...] = ()
         self.is_connected = False
         self._is_loss_logged = False
@@ -76,6 +81,7 @@ class Observer:
         """
         now_s = self._clock()
         self.reports, self._read_s, self.is_connected = tuple(reports), now_s, True
+        self.balancers.take_in(self.reports)
         if self._is_loss_logged:
             logger.info("Redis answers again")
             self._is_loss_logged = False
@@ -124,18 +130,40 @@ class Observer:
                 )
         return queues
 
-    def observe(self, workers: tuple[WorkerInfo, ...]) -> FleetObservation:
-        """Return everything that the next plan depends on."""
+    def mean_qps(self, class_id: str) -> float:
+        """Return the estimated arrival rate of a request class, without headroom."""
+        return self._demand[class_id].mean_qps
+
+    def observe(
+        self,
+        workers: tuple[WorkerInfo, ...],
+        overrides: Overrides | None = None,
+        assumed_qps: Mapping[str, float] | None = None,
+    ) -> FleetObservation:
+        """Return everything that the next plan depends on.
+
+        Args:
+            workers: Every worker that is alive.
+            overrides: What operators decided.
+            assumed_qps: ``class_id`` -> mean arrival rate to assume in place of the estimate; the
+                queues of today are left out then.
+        """
+        overrides, assumed = overrides or Overrides(), assumed_qps or {}
+        states = {
+            class_id: replace(state, mean_qps=assumed[class_id]) if class_id in assumed else state
+            for class_id, state in self._demand.items()
+        }
         return observe_fleet(
             self._catalog,
             workers,
-            cascades=self._catalog.cascades.values(),
+            cascades=[overrides.cascade(c) for c in self._catalog.cascades.values()],
             profile=self._latencies.profile,
             demand_qps={
-                class_id: parameters.demand_qps(self._demand[class_id])
+                class_id: parameters.demand_qps(states[class_id])
                 for class_id, parameters in self._parameters.items()
             },
-            queues=self.queues(),
+            queues={} if assumed else self.queues(),
+            pins=overrides.pins,
             deferral={c: self.calibrations.deferral(c) for c in self._catalog.cascades},
             quality={c: self.calibrations.quality(c) for c in self._catalog.cascades},
         )

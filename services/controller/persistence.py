@@ -8,6 +8,7 @@ from google.protobuf import json_format
 
 from diffserve.core import Plan
 from diffserve.rpc import convert
+from services.controller.overrides import Overrides
 from services.controller.plans import message_from_document
 from services.controller.state import ControllerState
 
@@ -47,14 +48,21 @@ class Persistence:
         state = self._state
         workers = await state.store.load_workers()
         is_paused = await state.store.load_paused()
+        overrides = _readable_overrides(await state.store.load_overrides())
         plan = _readable_plan(await state.store.load_plan())
         age_s = await state.store.plan_age_s(plan.plan_id) if plan else 0.0
         # Nothing changes before all is read, so that a Redis lost half-way costs only the attempt.
         state.membership.restore(workers)
         state.is_paused = state.is_paused or is_paused
+        # Orders that came before Redis answered win.
+        state.overrides = Overrides(
+            slo_s={**overrides.slo_s, **state.overrides.slo_s},
+            pins={**overrides.pins, **state.overrides.pins},
+        )
         if plan is not None:
             state.observer.seed_demand(plan)
             state.board.publish(plan, age_s)
+            state.history.add(plan, age_s)
             logger.info("plan %d is in force again", plan.plan_id, extra={"plan_id": plan.plan_id})
 
     async def _restore_profiles(self) -> None:
@@ -71,10 +79,19 @@ class Persistence:
         state = self._state
         await state.store.save_workers(state.membership.workers())
         await state.store.save_paused(state.is_paused)
+        await state.store.save_overrides(state.overrides.to_json())
         profiles = state.latencies.unsaved()
         for key, seconds in profiles:
             await state.store.save_profile(key.device, key.variant_id, seconds)
         state.latencies.mark_saved(profiles)
+
+
+def _readable_overrides(document: str | None) -> Overrides:
+    try:
+        return Overrides.from_json(document) if document else Overrides()
+    except (ValueError, TypeError, AttributeError):
+        logger.exception("what operators decided is unreadable in Redis; starting without")
+        return Overrides()
 
 
 def _readable_plan(document: str | None) -> Plan | None:

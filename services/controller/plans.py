@@ -70,8 +70,8 @@ class PlanBoard:
 def has_same_content(one: Plan, other: Plan) -> bool:
     """Whether two plans tell everybody to do the same.
 
-    Demand, id and reasons may differ; so may what is shown to people of thresholds, which follow
-    the newest confidences, and of quality.
+    Demand and its shares, id and reasons may differ; so may what is shown to people of thresholds,
+    which follow the newest confidences, and of quality.
     """
     return _content(one) == _content(other)
 
@@ -81,7 +81,16 @@ def _content(plan: Plan) -> Plan:
         cascade_id: replace(cascade, demand_qps=0.0, confidence_threshold=0.0, expected_quality=0.0)
         for cascade_id, cascade in plan.cascades.items()
     }
-    return replace(plan, plan_id=0, cascades=cascades, solver="", status="", solve_s=0.0, reason="")
+    return replace(
+        plan,
+        plan_id=0,
+        cascades=cascades,
+        shares=dict.fromkeys(plan.shares, 1.0),
+        solver="",
+        status="",
+        solve_s=0.0,
+        reason="",
+    )
 
 
 def to_document(plan: Plan) -> str:

@@ -6,7 +6,9 @@ from collections import Counter
 
 import diffserve
 from diffserve.planning.gather import class_of
+from diffserve.rpc import convert
 from diffserve.rpc.v1 import admin_pb2
+from services.controller.history import Decision
 from services.controller.latencies import common_device
 from services.controller.membership import Member
 from services.controller.state import ControllerState
@@ -47,6 +49,32 @@ def worker(state: ControllerState, member: Member) -> admin_pb2.WorkerStatus:
         assigned=plan.placement.get(info.worker_id, "") if plan else "",
         draining=info.is_draining,
         lease_age_s=state.membership.age_s(member),
+        incarnation=member.incarnation,
+    )
+
+
+def plans(state: ControllerState, limit: int) -> admin_pb2.ListPlansResponse:
+    """Return the newest decisions, newest first; limit 0: all that are remembered."""
+    now_s = state.clock()
+    return admin_pb2.ListPlansResponse(
+        plans=[_summary(decision, now_s) for decision in state.history.newest(limit)]
+    )
+
+
+def _summary(decision: Decision, now_s: float) -> admin_pb2.PlanSummary:
+    last = convert.plan_to_proto(decision.last)
+    ended_s = now_s if decision.ended_s is None else decision.ended_s
+    return admin_pb2.PlanSummary(
+        plan_id=decision.first.plan_id,
+        last_plan_id=last.plan_id,
+        age_s=now_s - decision.made_s,
+        held_s=ended_s - decision.made_s,
+        reason=last.reason,
+        solver=last.solver,
+        status=last.status,
+        solve_s=last.solve_s,
+        cascades=last.cascades,
+        workers=Counter(decision.last.placement.values()),
     )
 
 
@@ -61,7 +89,7 @@ def cascades(state: ControllerState) -> list[admin_pb2.CascadeInfo]:
             light=_variant(state, catalog.cascades[cascade_id].light),
             heavy=_variant(state, catalog.cascades[cascade_id].heavy),
             discriminator=catalog.cascades[cascade_id].discriminator,
-            slo_s=catalog.cascades[cascade_id].slo_s,
+            slo_s=state.overrides.cascade(catalog.cascades[cascade_id]).slo_s,
             quality_metric=catalog.quality[cascade_id].metric,
             fractions=catalog.quality[cascade_id].fractions,
             qualities=catalog.quality[cascade_id].qualities,
@@ -87,7 +115,8 @@ def _variant(state: ControllerState, variant_id: str) -> admin_pb2.VariantInfo:
 
 
 def _cascade_status(state: ControllerState, cascade_id: str) -> admin_pb2.CascadeStatus:
-    cascade = state.catalog.cascades[cascade_id]
+    catalogued = state.catalog.cascades[cascade_id]
+    cascade = state.overrides.cascade(catalogued)
     observer = state.observer
     rows = [r.cascades[cascade_id] for r in observer.reports if cascade_id in r.cascades]
     outcomes: Counter[str] = Counter()
@@ -106,4 +135,6 @@ def _cascade_status(state: ControllerState, cascade_id: str) -> admin_pb2.Cascad
         num_arrivals=sum(row.num_arrivals for row in rows),
         num_in_progress=sum(row.num_in_progress for row in rows),
         calibration=observer.calibrations.message(cascade_id),
+        pinned_share=state.overrides.pins.get(cascade_id),
+        slo_is_set=cascade.slo_s != catalogued.slo_s,
     )

@@ -58,6 +58,12 @@ class ControllerServicer(controller_pb2_grpc.ControllerServicer):
         self, request: controller_pb2.WatchPlanRequest, context: Context
     ) -> AsyncIterator[controller_pb2.Plan]:
         """Send the plan in force, then each new one."""
+        watchers, call = self._state.watchers, object()
+        if request.address:
+            watchers[call] = request.watcher_id, request.address
+        # Not a `finally`: a generator that is cancelled while it waits may end late. The stub types
+        # its argument as a class where grpc takes any callable.
+        context.add_done_callback(lambda _: watchers.pop(call, None))  # type: ignore[arg-type]
         async for message in self._state.board.watch():
             yield message
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from diffserve.catalog import Catalog, load_catalog
 from diffserve.config import ControllerSettings
@@ -12,9 +12,12 @@ from diffserve.planning.bruteforce import EnumerationSolver
 from diffserve.planning.solver import Solver, choose_solver
 from diffserve.telemetry.store import TelemetryStore
 from services.controller.assignments import WorkerClients
+from services.controller.history import PlanHistory
 from services.controller.latencies import LatencyBook
 from services.controller.membership import Membership
+from services.controller.metrics import ControllerMetrics
 from services.controller.observation import Observer
+from services.controller.overrides import Overrides
 from services.controller.plans import PlanBoard
 
 
@@ -35,6 +38,10 @@ class ControllerState:
         board: The plan in force and its watchers.
         clients: Channels to workers.
         is_paused: An operator stopped re-planning.
+        metrics: What is counted, and read from here.
+        overrides: What operators decided in place of catalog and planner.
+        history: The newest decisions.
+        watchers: Name and address of the load balancers that follow the plans, by their call.
     """
 
     settings: ControllerSettings
@@ -48,7 +55,11 @@ class ControllerState:
     observer: Observer
     board: PlanBoard
     clients: WorkerClients
+    history: PlanHistory
     is_paused: bool = False
+    metrics: ControllerMetrics = field(default_factory=ControllerMetrics)
+    overrides: Overrides = field(default_factory=Overrides)
+    watchers: dict[object, tuple[str, str]] = field(default_factory=dict)
 
 
 def build_state(settings: ControllerSettings, clock: Callable[[], float]) -> ControllerState:
@@ -81,6 +92,7 @@ def build_state(settings: ControllerSettings, clock: Callable[[], float]) -> Con
             uses_online_quality=settings.quality_source == "online",
         ),
         board=PlanBoard(clock),
+        history=PlanHistory(clock),
         clients=WorkerClients(settings.message_bytes_max),
     )
 

@@ -32,7 +32,8 @@ async def main() -> None:
         application.servicer,
         SERVICE_NAME,
     )
-    await serve(application, [endpoint], settings, settings.port)
+    exposition = application.scoring.metrics.instruments.exposition
+    await serve(application, [endpoint], settings, settings.port, exposition)
 
 
 if __name__ == "__main__":

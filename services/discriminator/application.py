@@ -6,6 +6,7 @@ import asyncio
 
 from diffserve.catalog import Catalog
 from diffserve.config import DiscriminatorSettings
+from diffserve.observability.tracing import open_tracing
 from diffserve.rpc.server import Health
 from diffserve.telemetry.store import TelemetryStore
 from services.discriminator.calibration import Publisher
@@ -19,7 +20,8 @@ class DiscriminatorApplication:
 
     def __init__(self, settings: DiscriminatorSettings, catalog: Catalog) -> None:
         self.scoring = Scoring(catalog, settings.sketch_size)
-        self.servicer = DiscriminatorServicer(self.scoring)
+        self._tracing = open_tracing("discriminator", settings.otlp_endpoint)
+        self.servicer = DiscriminatorServicer(self.scoring, self._tracing)
         self._settings = settings
         self._store = TelemetryStore(settings.redis_url) if settings.redis_url else None
         self._keeper = (
@@ -60,3 +62,5 @@ class DiscriminatorApplication:
         if self._store is not None:
             await self._store.close()
         self.scoring.close()
+        if self._tracing is not None:
+            await self._tracing.close()

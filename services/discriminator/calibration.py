@@ -63,6 +63,10 @@ class Learnt:
                 )
             )
 
+    def drift(self, name: str) -> Drift | None:
+        """Return how far recent confidences are from the profile; None without a profile."""
+        return self._monitors[name].drift if name in self._monitors else None
+
     def message(self, name: str, sketch: QuantileSketch) -> common_pb2.Calibration:
         """Return what is known of one discriminator."""
         fractions = [index / NUM_STEPS for index in range(NUM_STEPS + 1)]

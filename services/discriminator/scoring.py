@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from diffserve.rpc.v1 import common_pb2
 from services.discriminator.backends import load_scorers
 from services.discriminator.backends.base import Scorer
 from services.discriminator.calibration import Learnt
+from services.discriminator.metrics import DiscriminatorMetrics
 from services.discriminator.profiles import deferral_profiles
 
 NUM_WAITING_MAX = 64
@@ -52,11 +54,13 @@ class Scoring:
     Attributes:
         sketches: Recent confidences, by discriminator.
         learnt: What follows from confidences over time.
+        metrics: What was scored.
     """
 
     def __init__(self, catalog: Catalog, sketch_size: int) -> None:
         self.sketches = new_sketches(catalog, sketch_size)
         self.learnt = Learnt(catalog)
+        self.metrics = DiscriminatorMetrics(catalog, self.learnt)
         self._catalog = catalog
         self._scorers: Mapping[str, Scorer] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
@@ -100,7 +104,10 @@ class Scoring:
             OverloadedError: too many requests wait.
             BackendError: the model failed.
         """
+        started_s = time.monotonic()
         confidences = await self._confidences(name, images, prompts)
+        seconds = time.monotonic() - started_s
+        self.metrics.scored(name, confidences, seconds, is_heavy=exclude_from_sketch)
         sketch = self.sketches[name]
         scores = [Score(value, sketch.percentile(value)) for value in confidences]
         if not exclude_from_sketch:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import grpc
 
+from diffserve.observability.propagation import Metadata, batch_parents
+from diffserve.observability.tracing import Tracing
 from diffserve.rpc import status
 from diffserve.rpc.v1 import discriminator_pb2, discriminator_pb2_grpc
 from services.discriminator.images import read_images
-from services.discriminator.scoring import Scoring
+from services.discriminator.scoring import Score, Scoring
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -24,8 +27,9 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
         unavailable: Why nothing is scored at the moment; empty when it is.
     """
 
-    def __init__(self, scoring: Scoring) -> None:
+    def __init__(self, scoring: Scoring, tracing: Tracing | None = None) -> None:
         self._scoring = scoring
+        self._tracing = tracing
         self.unavailable = "warming up"
 
     @status.unary
@@ -36,6 +40,7 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
         await self._check_name(request.discriminator, context)
         if self.unavailable:
             await context.abort(grpc.StatusCode.UNAVAILABLE, self.unavailable)
+        started_s = time.monotonic()
         images = read_images(request.images)
         prompts = [image.prompt for image in request.images]
         if all(image.HasField("light") for image in request.images):
@@ -49,6 +54,9 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
                 prompts,
                 exclude_from_sketch=request.exclude_from_sketch,
             )
+        if self._tracing is not None:
+            metadata = context.invocation_metadata()
+            _trace(self._tracing, metadata, started_s, request.discriminator, scores)
         return discriminator_pb2.ScoreResponse(
             scores=[
                 discriminator_pb2.ImageScore(confidence=s.confidence, percentile=s.percentile)
@@ -75,4 +83,27 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
             known = ", ".join(self._scoring.sketches)
             await context.abort(
                 grpc.StatusCode.NOT_FOUND, f"discriminator: no {name!r}; there are: {known}"
+            )
+
+
+def _trace(
+    tracing: Tracing,
+    metadata: Metadata | None,
+    started_s: float,
+    name: str,
+    scores: list[Score],
+) -> None:
+    """Record one span per image whose query is traced."""
+    ended_s = time.monotonic()
+    for parent, score in zip(batch_parents(metadata, len(scores)), scores, strict=True):
+        if parent:
+            tracing.record(
+                "discriminate",
+                parent,
+                started_s,
+                ended_s,
+                discriminator=name,
+                confidence=score.confidence,
+                percentile=score.percentile,
+                batch_size=len(scores),
             )

@@ -29,7 +29,8 @@ async def main() -> None:
         application.servicer,
         SERVICE_NAME,
     )
-    await serve(application, [endpoint], settings, settings.port)
+    exposition = application.metrics.instruments.exposition
+    await serve(application, [endpoint], settings, settings.port, exposition)
 
 
 if __name__ == "__main__":

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import time
 
 from diffserve.catalog import Catalog
 from diffserve.config import LoadBalancerSettings
+from diffserve.observability.tracing import open_tracing
 from diffserve.policy.balancer import Balancer, BalancerParameters
 from diffserve.rpc.server import Health
 from diffserve.telemetry.store import TelemetryStore
+from services.loadbalancer.deciding import DecisionLogWatcher
 from services.loadbalancer.dispatcher import Dispatcher
 from services.loadbalancer.door import Door
-from services.loadbalancer.http.app import make_app
+from services.loadbalancer.http.app import TraceParent, add_metrics, make_app
 from services.loadbalancer.http.server import HttpServer
 from services.loadbalancer.http.status import ControllerStatus
+from services.loadbalancer.idempotency import Answers
+from services.loadbalancer.metrics import LoadBalancerMetrics
 from services.loadbalancer.plans import PlanFollower
 from services.loadbalancer.reporting import Reporter
 from services.loadbalancer.servicer import ImageGenerationServicer
+from services.loadbalancer.tenants import load_tenants
+from services.loadbalancer.tracing import TraceWatcher
 from services.loadbalancer.workers import WorkerClients
 
 logger = logging.getLogger(__name__)
+
+EVERYWHERE = frozenset({"0.0.0.0", "[::]", "::"})
 
 
 class LoadBalancer:
@@ -40,13 +50,33 @@ class LoadBalancer:
             quality=catalog.quality,
             classes=catalog.classes,
             devices=catalog.latency_by_device,
+            tenants=load_tenants(settings.tenants),
+            loadbalancer_id=settings.loadbalancer_id,
         )
         self._workers = WorkerClients(settings.message_bytes_max)
-        self.dispatcher = Dispatcher(self.balancer, self._workers, settings.num_records_max)
+        answers = Answers(settings.answers_bytes_max, settings.answers_lifetime_s)
+        self.dispatcher = Dispatcher(
+            self.balancer, self._workers, settings.num_records_max, answers
+        )
+        self.metrics = LoadBalancerMetrics(catalog, self.balancer)
+        self.dispatcher.watchers.append(self.metrics)
+        self._tracing = open_tracing(
+            "loadbalancer", settings.otlp_endpoint, settings.loadbalancer_id
+        )
+        if self._tracing is not None:
+            self.dispatcher.tracing = TraceWatcher(self._tracing)
+            self.dispatcher.watchers.append(self.dispatcher.tracing)
+        self._decisions: DecisionLogWatcher | None = None
+        if settings.decision_log:
+            self._decisions = DecisionLogWatcher(
+                settings.decision_log, catalog.default_cascade, time.monotonic()
+            )
+            self.dispatcher.watchers.append(self._decisions)
         self._workers.on_found = self.dispatcher.worker_found
         self._workers.on_lost = self.dispatcher.worker_lost
         self.door = Door(catalog, self.dispatcher)
-        self.servicer = ImageGenerationServicer(self.door)
+        is_traced = self._tracing is not None
+        self.servicer = ImageGenerationServicer(self.door, is_traced=is_traced)
         self._status = ControllerStatus(settings.controller_address)
         self._http: HttpServer | None = None
         self._catalog = catalog
@@ -58,6 +88,9 @@ class LoadBalancer:
         """Follow plans and publish telemetry; ready with the first plan that places a worker."""
         settings = self._settings
         app = make_app(self.door, self._catalog, lambda: health.is_serving, self._status)
+        if self._tracing is not None:
+            app.add_middleware(TraceParent)
+        add_metrics(app, self.metrics.instruments.exposition)
         self._http = HttpServer(app, settings.host, settings.http_port)
         await self._http.start()
         logger.info("HTTP on %s:%d", settings.host, self._http.port)
@@ -70,6 +103,7 @@ class LoadBalancer:
             settings.loadbalancer_id,
             self._store,
             self.dispatcher.apply_plan,
+            f"{_reachable(settings.host)}:{port}",
         )
         self._tasks.append(asyncio.create_task(self._plans.run()))
         await self._plans.has_plan.wait()
@@ -87,8 +121,17 @@ class LoadBalancer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.dispatcher.close()
+        if self._decisions is not None:
+            self._decisions.close()
+        if self._tracing is not None:
+            await self._tracing.close()
         await self._workers.close()
         if self._plans is not None:
             await self._plans.close()
         if self._store is not None:
             await self._store.close()
+
+
+def _reachable(host: str) -> str:
+    """Return how others reach this host: listening on every interface says nothing about that."""
+    return socket.gethostname() if host in EVERYWHERE else host

@@ -9,12 +9,18 @@ from collections.abc import Coroutine, Sequence
 
 import grpc
 
-from diffserve.core import Batch, Cascade, CascadeStage, Plan, Preference, Query
-from diffserve.errors import AlreadyExistsError, UnavailableError
+from diffserve.core import Batch, CascadeStage, Plan, Preference
+from diffserve.errors import WORKER_BUSY, AlreadyExistsError, OverloadedError, UnavailableError
 from diffserve.policy.actions import Abort, Action, Bypass, Defer, Finish, Launch, Shadow
 from diffserve.policy.balancer import Balancer
+from diffserve.policy.leases import BUSY_MIN_S, EARLY
+from diffserve.rpc.status import from_call
 from diffserve.rpc.v1 import common_pb2, generation_pb2, worker_pb2, worker_pb2_grpc
-from services.loadbalancer.live import Drawing, LiveQuery, Records
+from services.loadbalancer.idempotency import Answers
+from services.loadbalancer.live import Drawing, Listener, LiveQuery, Records
+from services.loadbalancer.story import score_text
+from services.loadbalancer.tracing import TraceWatcher
+from services.loadbalancer.watching import Watcher
 from services.loadbalancer.workers import WorkerClients
 
 logger = logging.getLogger(__name__)
@@ -32,9 +38,14 @@ EXECUTE_GRACE_S = 30.0
 class Dispatcher:
     """Owns the state of every query of this load balancer. Lives on one event loop."""
 
-    def __init__(self, balancer: Balancer, workers: WorkerClients, num_records_max: int) -> None:
+    def __init__(
+        self, balancer: Balancer, workers: WorkerClients, num_records_max: int, answers: Answers
+    ) -> None:
         self.balancer = balancer
         self.records = Records(num_records_max)
+        self._answers = answers
+        self.watchers: list[Watcher] = []
+        self.tracing: TraceWatcher | None = None
         self._workers = workers
         self._live: dict[str, LiveQuery] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -45,38 +56,48 @@ class Dispatcher:
 
     # -- clients ---------------------------------------------------------------------------
 
-    def submit(
-        self,
-        query: Query,
-        cascade: Cascade,
-        parameters: common_pb2.GenerationParameters,
-        *,
-        is_streaming: bool,
-    ) -> LiveQuery:
-        """Take in a query; the caller waits for its ``done`` or reads its ``events``.
+    def find(self, query_id: str) -> LiveQuery | None:
+        """Return the query of an id, running or answered; None when the id is free.
+
+        Raises:
+            AlreadyExistsError: it was answered, and the answer is not kept any more.
+        """
+        now_s = time.monotonic()
+        live = self._live.get(query_id) or self._answers.get(query_id, now_s)
+        if live is None and self.records.is_answered(query_id):
+            raise AlreadyExistsError(
+                f"query_id: {query_id} was answered before and its image is not kept; use another"
+            )
+        return live
+
+    def submit(self, live: LiveQuery) -> None:
+        """Take in a new query, joined by its first caller; the id must be free.
 
         Raises:
             UnavailableError: draining.
-            AlreadyExistsError: the id is in use or remembered.
         """
         if self._is_draining:
             raise UnavailableError("this load balancer is draining; call another one")
-        if query.query_id in self._live or query.query_id in self.records:
-            raise AlreadyExistsError(f"query_id: {query.query_id} was used before")
-        live = LiveQuery(query, cascade, parameters, query.arrival_s)
-        live.events = asyncio.Queue() if is_streaming else None
+        query = live.query
+        assert query.query_id not in self._live, query.query_id
+        budget_s = query.deadline_s - query.arrival_s
+        wanted = f"{live.cascade.cascade_id}, prefers {query.preference.value}"
+        detail = f"{wanted}, {budget_s:.3g} s to go"
+        live.story.add("arrived", query.arrival_s, self.balancer.plan_id, detail=detail)
         self._live[query.query_id] = live
         self._idle.clear()
+        for watcher in self.watchers:
+            watcher.arrived(live, query.arrival_s)
         actions = self.balancer.submit(query, query.arrival_s)
         progress = self.balancer.progress(query.query_id)
-        if is_streaming and progress is not None:
+        if live.is_streamed and progress is not None:
             self._emit_queued(live, progress.stage, query.arrival_s)
         self._perform(actions)
-        return live
 
-    def cancel(self, query_id: str) -> None:
-        """Forget a query whose client left."""
-        self._perform(self.balancer.cancel(query_id, time.monotonic()))
+    def leave(self, live: LiveQuery, listener: Listener | None) -> None:
+        """Take a call off a query; the last one that leaves before the answer cancels it."""
+        if live.leave(listener) and live.finish is None:
+            self._perform(self.balancer.cancel(live.query.query_id, time.monotonic()))
 
     def record(self, query_id: str) -> generation_pb2.QueryRecord | None:
         """Return where a query stands or how it ended; None when it is not known."""
@@ -107,7 +128,10 @@ class Dispatcher:
         if plan.plan_id <= self.balancer.plan_id:
             return
         self._workers.follow(plan)
-        self._perform(self.balancer.apply_plan(plan, time.monotonic()))
+        now_s = time.monotonic()
+        for watcher in self.watchers:
+            watcher.planned(plan, now_s)
+        self._perform(self.balancer.apply_plan(plan, now_s))
 
     def worker_found(self, worker_id: str) -> None:
         """Use a worker again."""
@@ -122,6 +146,8 @@ class Dispatcher:
     def _perform(self, actions: Sequence[Action]) -> None:
         now_s = time.monotonic()
         for action in actions:
+            for watcher in self.watchers:
+                watcher.performed(action, now_s)
             match action:
                 case Launch(batch):
                     self._launch(batch, now_s)
@@ -139,10 +165,14 @@ class Dispatcher:
 
     def _launch(self, batch: Batch, now_s: float) -> None:
         request = worker_pb2.ExecuteRequest(
-            batch_id=batch.batch_id, variant_id=batch.variant_id, plan_id=self.balancer.plan_id
+            batch_id=batch.batch_id,
+            variant_id=batch.variant_id,
+            plan_id=self.balancer.plan_id,
+            only_if_idle=batch.only_if_idle,
         )
         for query_id in batch.query_ids:
             live = self._live[query_id]
+            live.story.add(f"{batch.stage.value}_batch", now_s, request.plan_id, batch)
             waited_s = now_s - live.waiting_since_s
             is_heavy = batch.stage is CascadeStage.HEAVY
             if is_heavy:
@@ -154,7 +184,8 @@ class Dispatcher:
             if is_heavy:
                 _tell_light_score(query, live)
             request.queries.append(query)
-            if live.events is not None:
+            if live.is_streamed:
+                request.reports_progress = True
                 started = generation_pb2.StartedEvent(
                     variant_id=batch.variant_id,
                     worker_id=batch.worker_id,
@@ -197,28 +228,38 @@ class Dispatcher:
         live = self._live[query_id]
         live.waiting_since_s = now_s
         live.plan_id = self.balancer.plan_id
+        live.story.add("deferred", now_s, live.plan_id, detail=reason)
         live.emit_preview(reason)
-        if live.events is not None:
+        for watcher in self.watchers:
+            watcher.deferred(live, now_s)
+        if live.is_streamed:
             self._emit_queued(live, CascadeStage.HEAVY, now_s)
 
     def _finish(self, finish: Finish, now_s: float) -> None:
         live = self._live.pop(finish.query_id)
         live.finish = finish
         live.plan_id = self.balancer.plan_id
+        live.story.add(finish.outcome.value, now_s, live.plan_id, detail=finish.reason)
         live.times.total_s = now_s - live.query.arrival_s
+        for watcher in self.watchers:
+            watcher.finished(live, now_s)
         self.records.add(live, now_s)
-        live.done.set()
-        if live.events is not None and finish.outcome.is_answered:
-            live.emit(generation_pb2.GenerateEvent(done=live.response()))
-        elif live.events is not None:
-            live.events.put_nowait(generation_pb2.GenerateEvent())  # wakes the reader: no answer
-        logger.debug("query %s: %s (%s)", finish.query_id, finish.outcome.value, finish.reason)
+        live.end()
+        if live.is_repeatable and finish.outcome.is_answered:
+            self._answers.keep(live, now_s)
+        logger.debug(
+            "query %s: %s (%s)",
+            *(finish.query_id, finish.outcome.value, finish.reason),
+            extra={"query_id": finish.query_id, "plan_id": live.plan_id},
+        )
         if not self._live:
             self._idle.set()
 
     def _emit_queued(self, live: LiveQuery, stage: CascadeStage, now_s: float) -> None:
         variant_id = live.cascade.variant_at(stage)
-        ahead = self.balancer.pool(variant_id, stage).queue.num_ahead(live.query.deadline_s)
+        ahead = self.balancer.pool(variant_id, stage).queue.num_ahead(
+            live.query.deadline_s, live.query.priority
+        )
         queued = generation_pb2.QueuedEvent(
             variant_id=variant_id,
             position=max(0, ahead - 1),
@@ -238,21 +279,35 @@ class Dispatcher:
         was_refused = False
         has_started = False
         is_worker_lost = False
+        busy_s = 0.0
         try:
             timeout_s = max(q.budget_s for q in request.queries) + EXECUTE_GRACE_S
-            async for event in stub.Execute(request, timeout=timeout_s):
+            metadata = self.tracing.metadata(batch.query_ids) if self.tracing else None
+            async for event in stub.Execute(request, timeout=timeout_s, metadata=metadata):
                 has_started = True
                 if event.HasField("released"):
                     self._released(batch, event.released.execution_s)
+                elif event.HasField("progress"):
+                    self._progressed(batch, event.progress)
                 elif event.HasField("result"):
                     self._result(batch, event.result)
         except grpc.aio.AioRpcError as error:
             was_refused = not has_started and error.code() in REFUSALS
-            logger.warning(
+            busy_s = _busy_s(error) if was_refused else 0.0
+            is_worker_lost = busy_s == 0.0
+            logger.log(
+                logging.WARNING if is_worker_lost else logging.DEBUG,
                 "batch %d on %s: %s %s",
                 *(batch.batch_id, batch.worker_id, error.code().name, error.details()),
+                extra={
+                    "batch_id": batch.batch_id,
+                    "worker_id": batch.worker_id,
+                    "variant_id": batch.variant_id,
+                    "plan_id": request.plan_id,
+                },
             )
-            is_worker_lost = True
+            if is_worker_lost:
+                self._tell_lost(batch, f"{error.code().name}: {error.details()}")
         finally:
             self._perform(
                 self.balancer.batch_ended(
@@ -260,14 +315,35 @@ class Dispatcher:
                     time.monotonic(),
                     was_refused=was_refused,
                     is_worker_lost=is_worker_lost,
+                    busy_s=busy_s,
                 )
             )
         if is_worker_lost:
             self._workers.suspect(batch.worker_id)
 
+    def _tell_lost(self, batch: Batch, why: str) -> None:
+        for live in filter(None, map(self._live.get, batch.query_ids)):
+            live.story.add("batch_lost", time.monotonic(), self.balancer.plan_id, batch, why)
+
+    def _progressed(self, batch: Batch, steps: worker_pb2.StepProgress) -> None:
+        for query_id in batch.query_ids:
+            live = self._running(batch, query_id)
+            if live is not None and live.is_streamed:
+                progress = generation_pb2.ProgressEvent(
+                    variant_id=batch.variant_id, step=steps.step, num_steps=steps.num_steps
+                )
+                live.emit(generation_pb2.GenerateEvent(progress=progress), is_lasting=False)
+
+    def _running(self, batch: Batch, query_id: str) -> LiveQuery | None:
+        """Return the query if this very batch works for it: its id may have been used again."""
+        progress = self.balancer.progress(query_id)
+        if progress is None or progress.batch is None:
+            return None
+        return self._live.get(query_id) if progress.batch.batch_id == batch.batch_id else None
+
     def _released(self, batch: Batch, execution_s: float) -> None:
         for query_id in batch.query_ids:
-            live = self._live.get(query_id)
+            live = self._running(batch, query_id)
             if live is not None and batch.stage is CascadeStage.LIGHT:
                 live.times.light_execution_s = execution_s
             elif live is not None:
@@ -276,15 +352,20 @@ class Dispatcher:
         self._perform(self.balancer.device_released(batch.batch_id, execution_s, now_s))
 
     def _result(self, batch: Batch, result: worker_pb2.QueryResult) -> None:
-        live = self._live.get(result.query_id)
+        live = self._running(batch, result.query_id)
         if live is None or result.aborted:
             return  # answered already, or its client left
         now_s = time.monotonic()
+        name = "no_image" if result.error else f"{batch.stage.value}_image"
+        detail = result.error or ("" if name == "heavy_image" else score_text(result))
+        live.story.add(name, now_s, self.balancer.plan_id, batch, detail)
         if result.error:
             actions = self.balancer.failed(batch.batch_id, result.query_id, result.error, now_s)
         elif batch.stage is CascadeStage.LIGHT:
             live.light = Drawing(result, batch.variant_id, batch.worker_id)
             live.times.scoring_s = result.scoring_s
+            for watcher in self.watchers:
+                watcher.light_image(live, now_s)
             percentile = result.percentile if result.HasField("percentile") else None
             actions = self.balancer.light_ready(batch.batch_id, result.query_id, percentile, now_s)
         else:
@@ -310,6 +391,14 @@ class Dispatcher:
     def _tick(self) -> None:
         self._timer = None
         self._perform(self.balancer.tick(time.monotonic()))
+
+
+def _busy_s(error: grpc.aio.AioRpcError) -> float:
+    """Return after how long to try a worker again that others keep busy; 0 for other errors."""
+    refusal = from_call(error)
+    if isinstance(refusal, OverloadedError) and refusal.cause == WORKER_BUSY:
+        return max(BUSY_MIN_S, EARLY * refusal.retry_after_s)
+    return 0.0
 
 
 def _tell_light_score(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import time
@@ -20,8 +21,9 @@ from diffserve.errors import (
 from diffserve.policy.actions import Finish
 from diffserve.rpc.v1 import common_pb2, generation_pb2
 from services.loadbalancer.dispatcher import Dispatcher
-from services.loadbalancer.live import LiveQuery
-from services.loadbalancer.validation import check_request, preference
+from services.loadbalancer.idempotency import check_same, singles_of
+from services.loadbalancer.live import Listener, LiveQuery
+from services.loadbalancer.validation import check_request, preference, priority
 
 
 class Door:
@@ -34,7 +36,7 @@ class Door:
     async def answer(
         self, request: generation_pb2.GenerateRequest, budget_s: float = math.inf
     ) -> generation_pb2.GenerateResponse:
-        """Return the image. Cancelling this call is the client leaving.
+        """Return the images, the first with the others in it; cancelling is the client leaving.
 
         Args:
             request: What is asked for.
@@ -43,32 +45,33 @@ class Door:
         Raises:
             DiffServeError: what the outcome means to the client.
         """
-        live = self._submit(request, budget_s, is_streaming=False)
+        lives = self._enter(request, budget_s, None)
         try:
-            await live.done.wait()
+            answers = await _all_answers(lives)
         finally:
-            self._dispatcher.cancel(live.query.query_id)  # only acts if the client left
-        return _answer(live)
+            self._leave(lives, None)
+        answers[0].others.extend(answers[1:])
+        return answers[0]
 
     async def events(
         self, request: generation_pb2.GenerateRequest, budget_s: float = math.inf
     ) -> AsyncGenerator[generation_pb2.GenerateEvent, None]:
-        """Yield what happens to a query, ``done`` last; closing it is the client leaving.
+        """Yield what happens, each image's ``done`` last; closing it is the client leaving.
 
         Raises like ``answer``.
         """
-        live = self._submit(request, budget_s, is_streaming=True)
-        assert live.events is not None
+        listener: Listener = asyncio.Queue()
+        lives = self._enter(request, budget_s, listener)
+        num_left = len(lives)
         try:
-            while True:
-                event = await live.events.get()
+            while num_left:
+                event = await listener.get()
                 if event.WhichOneof("event") is None:
-                    _answer(live)  # raises: it ended without an image
+                    _answer(lives[event.index])  # raises: it ended without an image
+                num_left -= event.HasField("done")
                 yield event
-                if event.HasField("done"):
-                    return
         finally:
-            self._dispatcher.cancel(live.query.query_id)
+            self._leave(lives, listener)
 
     def record(self, query_id: str) -> generation_pb2.QueryRecord:
         """Return where a query stands, or how it ended.
@@ -81,13 +84,46 @@ class Door:
             raise NotFoundError(f"query_id: {query_id!r} is not known (any more)")
         return record
 
-    def _submit(
-        self, request: generation_pb2.GenerateRequest, budget_s: float, *, is_streaming: bool
-    ) -> LiveQuery:
+    def _enter(
+        self,
+        request: generation_pb2.GenerateRequest,
+        budget_s: float,
+        listener: Listener | None,
+    ) -> list[LiveQuery]:
+        """Return the queries of a call, new or known by their ids, with the call joined to each."""
         name = check_request(request, self._catalog)
+        base_id = request.query_id or uuid.uuid4().hex
+        lives: list[LiveQuery] = []
+        try:
+            for index, single in enumerate(singles_of(request, base_id)):
+                live = self._dispatcher.find(single.query_id) if request.query_id else None
+                is_new = live is None
+                if live is None:
+                    live = self._query_of(single, name, budget_s)
+                    live.is_repeatable = bool(request.query_id)
+                    live.index = index
+                else:
+                    check_same(live, single)
+                live.join(listener)
+                if is_new:
+                    self._dispatcher.submit(live)
+                lives.append(live)
+        except DiffServeError:
+            self._leave(lives, listener)
+            raise
+        return lives
+
+    def _leave(self, lives: list[LiveQuery], listener: Listener | None) -> None:
+        for live in lives:
+            self._dispatcher.leave(live, listener)  # only acts if it has not ended
+
+    def _query_of(
+        self, request: generation_pb2.GenerateRequest, name: str, budget_s: float
+    ) -> LiveQuery:
+        """Return a new query for one image."""
         cascade = self._catalog.cascades[self._dispatcher.balancer.route(name)]
         now_s = time.monotonic()
-        budgets_s = [cascade.slo_s, budget_s]
+        budgets_s = [self._dispatcher.balancer.slo_s(cascade.cascade_id), budget_s]
         if request.HasField("deadline_s"):
             budgets_s.append(request.deadline_s)
         parameters = self._complete(request.parameters, cascade.heavy)
@@ -98,8 +134,10 @@ class Door:
             deadline_s=now_s + min(budgets_s),
             preference=preference(request),
             compat_key=_compat_key(parameters),
+            priority=priority(request),
+            tenant=request.tenant,
         )
-        return self._dispatcher.submit(query, cascade, parameters, is_streaming=is_streaming)
+        return LiveQuery(query, cascade, parameters, now_s, asked=request)
 
     def _complete(
         self, given: common_pb2.GenerationParameters, variant_id: str
@@ -124,6 +162,24 @@ def _compat_key(parameters: common_pb2.GenerationParameters) -> str:
     )
 
 
+async def _all_answers(lives: list[LiveQuery]) -> list[generation_pb2.GenerateResponse]:
+    """Return all images once they are there; raise as soon as one is not to be had."""
+    if len(lives) == 1:
+        await lives[0].done.wait()
+        return [_answer(lives[0])]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_answer_of(live)) for live in lives]
+    except* DiffServeError as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _answer_of(live: LiveQuery) -> generation_pb2.GenerateResponse:
+    await live.done.wait()
+    return _answer(live)
+
+
 def _answer(live: LiveQuery) -> generation_pb2.GenerateResponse:
     """Return the image, or raise what the outcome means to the client."""
     finish = live.finish
@@ -140,6 +196,7 @@ def _error(finish: Finish) -> DiffServeError:
             finish.reason,
             predicted_wait_s=finish.predicted_wait_s,
             retry_after_s=finish.retry_after_s,
+            cause=finish.cause.value,
         )
     if finish.outcome is Outcome.EXPIRED:
         return DeadlineError(finish.reason)

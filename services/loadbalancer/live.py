@@ -10,6 +10,10 @@ from diffserve.core import Cascade, Outcome, Query
 from diffserve.policy.actions import Finish
 from diffserve.rpc import convert
 from diffserve.rpc.v1 import common_pb2, generation_pb2, worker_pb2
+from services.loadbalancer.story import Story
+
+Listener = asyncio.Queue[generation_pb2.GenerateEvent]
+"""Where the events of a call go."""
 
 
 @dataclass(slots=True)
@@ -42,7 +46,13 @@ class LiveQuery:
         plan_id: Plan in force at the last decision.
         finish: How it ended, once it did.
         done: Set with ``finish``.
-        events: Events for a streaming client; None for a unary one.
+        asked: The request, as the client sent it.
+        index: Which image of its call it is.
+        is_repeatable: The client chose the id and may ask for it again.
+        num_callers: Calls that wait for the answer.
+        listeners: Queues of the streaming ones among them.
+        history: Events so far that late listeners are told.
+        story: What happened to it.
     """
 
     query: Query
@@ -55,17 +65,78 @@ class LiveQuery:
     plan_id: int = 0
     finish: Finish | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
-    events: asyncio.Queue[generation_pb2.GenerateEvent] | None = None
+    story: Story = field(default_factory=Story)
+    asked: generation_pb2.GenerateRequest = field(default_factory=generation_pb2.GenerateRequest)
+    index: int = 0
+    is_repeatable: bool = False
+    num_callers: int = 0
+    listeners: list[Listener] = field(default_factory=list)
+    history: list[generation_pb2.GenerateEvent] = field(default_factory=list)
 
-    def emit(self, event: generation_pb2.GenerateEvent) -> None:
-        """Send an event to a streaming client."""
-        if self.events is not None:
-            event.query_id = self.query.query_id
-            self.events.put_nowait(event)
+    @property
+    def is_streamed(self) -> bool:
+        """Whether anybody wants to hear what happens on the way."""
+        return bool(self.listeners)
+
+    def join(self, listener: Listener | None) -> None:
+        """Add a call that waits for the answer; a listener hears what it missed first.
+
+        Args:
+            listener: Where events go; None for a call that only waits for ``done``.
+        """
+        self.num_callers += 1
+        if listener is None:
+            return
+        for event in self.history:
+            listener.put_nowait(event)
+        if self.finish is None:
+            self.listeners.append(listener)
+        else:
+            listener.put_nowait(self._last_event())
+
+    def leave(self, listener: Listener | None) -> bool:
+        """Take a call away; return whether nobody is left."""
+        self.num_callers -= 1
+        if listener in self.listeners:
+            self.listeners.remove(listener)
+        return self.num_callers == 0
+
+    def emit(self, event: generation_pb2.GenerateEvent, *, is_lasting: bool = True) -> None:
+        """Send an event to streaming clients; a lasting one also to those who come later."""
+        if not self.listeners:
+            return
+        event.query_id, event.index = self.query.query_id, self.index
+        if is_lasting:
+            self.history.append(event)
+        for listener in self.listeners:
+            listener.put_nowait(event)
+
+    def end(self) -> None:
+        """Wake everybody who waits; ``finish`` is set. An event without a kind: no answer."""
+        self.done.set()
+        self.history.clear()
+        if self.listeners:
+            self.emit(self._last_event(), is_lasting=False)
+
+    def _last_event(self) -> generation_pb2.GenerateEvent:
+        assert self.finish is not None
+        event = generation_pb2.GenerateEvent(query_id=self.query.query_id, index=self.index)
+        if self.finish.outcome.is_answered:
+            event.done.CopyFrom(self.response())
+        return event
+
+    def keep_final_image(self) -> int:
+        """Drop the light image of a query that a heavy one answers; return the bytes kept."""
+        assert self.finish is not None
+        is_heavy = self.finish.outcome is Outcome.HEAVY
+        if is_heavy and self.light is not None:
+            self.light.result.ClearField("image")
+        drawing = self.heavy if is_heavy else self.light
+        return len(drawing.result.image.data) if drawing is not None else 0
 
     def emit_preview(self, reason: str) -> None:
         """Send the light image as a preview to a streaming client."""
-        if self.events is None or self.light is None:
+        if not self.listeners or self.light is None:
             return
         result = self.light.result
         preview = generation_pb2.PreviewEvent(image=result.image, reason=reason)
@@ -103,6 +174,7 @@ class LiveQuery:
             phase=phase,
             cascade_id=self.cascade.cascade_id,
             age_s=now_s - self.query.arrival_s,
+            steps=self.story.messages(self.query.arrival_s),
         )
         if self.light is not None and self.light.result.HasField("confidence"):
             record.confidence = self.light.result.confidence
@@ -124,6 +196,12 @@ class Records:
     def __contains__(self, query_id: str) -> bool:
         """Return whether a finished query is still remembered."""
         return query_id in self._records
+
+    def is_answered(self, query_id: str) -> bool:
+        """Return whether a query is remembered as answered with an image."""
+        entry = self._records.get(query_id)
+        outcome = convert.outcome_from_proto(entry[0].outcome) if entry else None
+        return outcome is not None and outcome.is_answered
 
     def add(self, live: LiveQuery, now_s: float) -> None:
         """Remember a finished query; the oldest one is forgotten when there are too many."""

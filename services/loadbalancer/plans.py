@@ -29,11 +29,22 @@ class PlanFollower:
         watcher_id: str,
         store: TelemetryStore | None,
         apply: Callable[[Plan], None],
+        address: str = "",
     ) -> None:
+        """Connect lazily.
+
+        Args:
+            controller_address: ``host:port``.
+            watcher_id: Own name.
+            store: Redis; None: there is none.
+            apply: Takes every plan.
+            address: ``host:port`` at which the controller can ask for single queries.
+        """
         self._channel = open_channel(controller_address)
         self._watcher_id = watcher_id
         self._store = store
         self._apply = apply
+        self._address = address
         self.has_plan = asyncio.Event()
 
     async def run(self) -> None:
@@ -42,7 +53,9 @@ class PlanFollower:
         was_watching = True
         while True:
             try:
-                request = controller_pb2.WatchPlanRequest(watcher_id=self._watcher_id)
+                request = controller_pb2.WatchPlanRequest(
+                    watcher_id=self._watcher_id, address=self._address
+                )
                 async for message in stub.WatchPlan(request):
                     was_watching = True
                     self._receive(message)

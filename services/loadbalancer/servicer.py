@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 
+from diffserve.observability.propagation import incoming, traceparent_of
 from diffserve.rpc import status
 from diffserve.rpc.v1 import generation_pb2, generation_pb2_grpc
 from services.loadbalancer.door import Door
@@ -19,19 +20,22 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ImageGenerationServicer(generation_pb2_grpc.ImageGenerationServicer):
     """Hands requests to the door; errors become statuses."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, *, is_traced: bool = False) -> None:
         self._door = door
+        self._is_traced = is_traced
 
     @status.unary
     async def Generate(  # noqa: D102 - documented in the proto
         self, request: generation_pb2.GenerateRequest, context: Context
     ) -> generation_pb2.GenerateResponse:
+        self._note_trace(context)
         return await self._door.answer(request, _budget_s(context))
 
     @status.streaming
     async def GenerateStream(  # noqa: D102 - documented in the proto
         self, request: generation_pb2.GenerateRequest, context: Context
     ) -> AsyncIterator[generation_pb2.GenerateEvent]:
+        self._note_trace(context)
         async with contextlib.aclosing(self._door.events(request, _budget_s(context))) as events:
             async for event in events:
                 yield event
@@ -41,6 +45,10 @@ class ImageGenerationServicer(generation_pb2_grpc.ImageGenerationServicer):
         self, request: generation_pb2.GetQueryRequest, context: Context
     ) -> generation_pb2.QueryRecord:
         return self._door.record(request.query_id)
+
+    def _note_trace(self, context: Context) -> None:
+        if self._is_traced:
+            incoming.set(traceparent_of(context.invocation_metadata()))
 
 
 def _budget_s(context: Context) -> float:

@@ -6,7 +6,7 @@ import math
 import re
 
 from diffserve.catalog import Catalog
-from diffserve.core import Cascade, Preference, Variant
+from diffserve.core import Cascade, Preference, Priority, Variant
 from diffserve.errors import InputError
 from diffserve.rpc import convert
 from diffserve.rpc.v1 import common_pb2, generation_pb2
@@ -15,7 +15,11 @@ PROMPT_BYTES_MAX = 4096
 NUM_INFERENCE_STEPS_MAX = 200
 GUIDANCE_SCALE_MAX = 50.0
 OUTPUT_FORMATS = ("png", "jpeg", "webp")
-QUERY_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+NUM_IMAGES_MAX = 10
+SEED_MAX = 2**63 - 1
+QUERY_ID_LENGTH_MAX = 128
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+TENANT = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def check_request(request: generation_pb2.GenerateRequest, catalog: Catalog) -> str:
@@ -27,10 +31,9 @@ def check_request(request: generation_pb2.GenerateRequest, catalog: Catalog) -> 
     name = request.cascade_id or catalog.default_cascade
     candidates = _candidates(name, catalog)
     preference(request)
-    if request.n not in (0, 1):
-        raise InputError("n", f"{request.n} images asked for; send one call per image")
-    if request.query_id and not QUERY_ID.fullmatch(request.query_id):
-        raise InputError("query_id", "must be 1 to 128 characters of A-Z a-z 0-9 _ -")
+    priority(request)
+    _check_names(request)
+    _check_number(request)
     if request.HasField("deadline_s"):
         deadline_s = request.deadline_s
         if not (math.isfinite(deadline_s) and deadline_s > 0):
@@ -40,6 +43,34 @@ def check_request(request: generation_pb2.GenerateRequest, catalog: Catalog) -> 
         for variant_id in (cascade.light, cascade.heavy):
             _check_size(request.parameters, catalog.variants[variant_id])
     return name
+
+
+def _check_names(request: generation_pb2.GenerateRequest) -> None:
+    length_max = QUERY_ID_LENGTH_MAX - (2 if request.n > 1 else 0)
+    query_id = request.query_id
+    if query_id and not (NAME.fullmatch(query_id) and len(query_id) <= length_max):
+        raise InputError("query_id", f"must be 1 to {length_max} characters of A-Z a-z 0-9 _ -")
+    if request.tenant and not TENANT.fullmatch(request.tenant):
+        raise InputError("tenant", "must be 1 to 128 characters of A-Z a-z 0-9 . _ -")
+
+
+def _check_number(request: generation_pb2.GenerateRequest) -> None:
+    if not 0 <= request.n <= NUM_IMAGES_MAX:
+        raise InputError("n", f"must be 0 to {NUM_IMAGES_MAX}, not {request.n}")
+    if request.n > 1 and request.parameters.seed > SEED_MAX - request.n + 1:
+        raise InputError("parameters.seed", f"is too large: {request.n} images count up from it")
+
+
+def priority(request: generation_pb2.GenerateRequest) -> Priority:
+    """Return which waiting queries go first; NORMAL when absent.
+
+    Raises:
+        InputError: a number that this version does not know.
+    """
+    known = convert.priority_from_proto(request.priority)
+    if known is None:
+        raise InputError("priority", f"unknown value {request.priority}")
+    return known
 
 
 def _candidates(name: str, catalog: Catalog) -> list[Cascade]:
@@ -52,7 +83,7 @@ def _candidates(name: str, catalog: Catalog) -> list[Cascade]:
     classes = sorted(set(catalog.classes) - set(catalog.cascades))
     if classes:
         known += f"; or, as a class of several, {', '.join(classes)}"
-    raise InputError("cascade_id", f"no cascade {name!r}; {known}")
+    raise InputError("cascade_id", f"no cascade {name[:40]!r}; {known}")
 
 
 def preference(request: generation_pb2.GenerateRequest) -> Preference:

@@ -30,8 +30,8 @@ def pin_threads(settings: WorkerSettings) -> int:
     return num_threads
 
 
-async def main() -> None:
-    """Serve until SIGTERM.
+async def main() -> int:
+    """Serve until SIGTERM, or until told to restart; return the exit status.
 
     Raises:
         ConfigError: a setting or the catalog is wrong.
@@ -42,7 +42,9 @@ async def main() -> None:
     endpoint = Endpoint(
         worker_pb2_grpc.add_WorkerServicer_to_server, WorkerServicer(application), SERVICE_NAME
     )
-    await serve(application, [endpoint], settings, settings.port)
+    exposition = application.metrics.instruments.exposition
+    await serve(application, [endpoint], settings, settings.port, exposition)
+    return application.exit_status
 
 
 if __name__ == "__main__":

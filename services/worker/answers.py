@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -58,6 +59,8 @@ class Answers:
     async def of(self, run: BatchRun) -> AsyncIterator[worker_pb2.QueryResult]:
         """Yield one result per query of a batch that has left the device."""
         released_s = time.monotonic()
+        if run.trace is not None and run.started_s is not None:
+            run.trace.executed(run.accepted_s, run.started_s, run.execution.execution_s)
         pictures, errors = await self._pictures(run)
         for query_id, error in errors.items():
             if query_id not in run.aborted:
@@ -68,6 +71,8 @@ class Answers:
         answered = set(errors)
         for picture, encoding_done, score in zip(pictures, encoded, scores, strict=True):
             image = await encoding_done
+            if run.trace is not None:
+                run.trace.encoded(picture.drawing.query_id, released_s, time.monotonic())
             if picture.drawing.query_id in run.aborted:
                 continue
             answered.add(picture.drawing.query_id)
@@ -136,14 +141,17 @@ class Answers:
             return unscored, ""
         elapsed_s = time.monotonic() - run.accepted_s
         budgets = [picture.drawing.budget_s - elapsed_s for picture in pictures]
+        ids = [picture.drawing.query_id for picture in pictures]
         try:
-            scores = await self._scoring.score(
-                run.spec.discriminator,
-                [picture.drawing.prompt for picture in pictures],
-                [picture.small for picture in pictures],
-                # A query that is late already must not deny its batch-mates their scores.
-                budget_s=min((budget for budget in budgets if budget > 0.0), default=0.0),
-            )
+            with run.trace.scoring(ids) if run.trace else contextlib.nullcontext() as metadata:
+                scores = await self._scoring.score(
+                    run.spec.discriminator,
+                    [picture.drawing.prompt for picture in pictures],
+                    [picture.small for picture in pictures],
+                    # A query that is late already must not deny its batch-mates their scores.
+                    budget_s=min((budget for budget in budgets if budget > 0.0), default=0.0),
+                    metadata=metadata,
+                )
         except BackendError as error:
             return unscored, str(error)
         return [*scores], ""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from diffserve.catalog import Catalog
 from diffserve.config import WorkerSettings
 from diffserve.core import Variant
 from diffserve.errors import ConfigError, DiffServeError
+from diffserve.observability.tracing import open_tracing
 from diffserve.profiles.latency import LatencyProfile
 from diffserve.rpc.server import Health
 from services.worker.answers import Answers
@@ -20,20 +22,37 @@ from services.worker.device import DeviceThread
 from services.worker.executor import Executor
 from services.worker.latencies import Latencies
 from services.worker.membership import Membership, Standing
+from services.worker.metrics import WorkerMetrics
 from services.worker.residency import Residency
 from services.worker.scoring import ScoringClient
 
 logger = logging.getLogger(__name__)
 
 WATCH_PERIOD_S = 0.25
+EXIT_RESTART = 75
+"""Status of a process that wants to be started again (EX_TEMPFAIL)."""
+RESTART_DELAY_S = 0.1
+"""The answer to ``Restart`` leaves before the port closes."""
 EVERYWHERE = frozenset({"0.0.0.0", "[::]", "::"})
 
 
 class WorkerApplication:
     """Builds the parts of a worker and runs them; see ``diffserve.rpc.server.Application``."""
 
-    def __init__(self, settings: WorkerSettings, catalog: Catalog, num_threads: int) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        catalog: Catalog,
+        num_threads: int,
+        ask_to_stop: Callable[[], None] = lambda: signal.raise_signal(signal.SIGTERM),
+    ) -> None:
         """Put the parts together; nothing is loaded before ``start``.
+
+        Args:
+            settings: As loaded.
+            catalog: Variants at hand.
+            num_threads: Of OpenMP's pool.
+            ask_to_stop: Has the process drain and end, as its supervisor would.
 
         Raises:
             ConfigError: ``preload`` names an unknown variant.
@@ -45,13 +64,18 @@ class WorkerApplication:
         self._preload = _variants_to_preload(settings.preload, catalog)
         self._device = DeviceThread()
         residency = Residency(self.backends, settings.memory_bytes_max)
-        self.executor = Executor(residency, Latencies(latency), self._device)
+        self.metrics = WorkerMetrics(catalog, self.backends.memory, lambda: residency.resident)
+        residency.on_loaded, residency.on_evicted = self.metrics.loaded, self.metrics.evicted
+        self.executor = Executor(residency, Latencies(latency), self._device, self.metrics)
+        self.tracing = open_tracing("worker", settings.otlp_endpoint, settings.worker_id)
         scoring = ScoringClient(settings.discriminator_address, settings.score_timeout_s)
         self.answers = Answers(scoring)
         self.membership = Membership(
             settings.controller_address, self.standing, self.executor.latencies, self._on_assigned
         )
         self.is_hung = False
+        self.exit_status = 0
+        self._ask_to_stop = ask_to_stop
         self._port = settings.port
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -92,6 +116,18 @@ class WorkerApplication:
         await self.membership.close()
         await self.answers.close()
         self._device.close(timeout_s=1.0)
+        if self.tracing is not None:
+            await self.tracing.close()
+
+    def restart(self) -> int:
+        """Refuse new batches now, then drain and end; return the status of the process."""
+        self.executor.is_draining = True
+        self.membership.announce()
+        if not self.exit_status:
+            self.exit_status = EXIT_RESTART
+            logger.info("restarting: an operator asked for it")
+            asyncio.get_running_loop().call_later(RESTART_DELAY_S, self._ask_to_stop)
+        return self.exit_status
 
     def standing(self) -> Standing:
         """Return what the controller should know now."""

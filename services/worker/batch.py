@@ -60,6 +60,8 @@ class BatchSpec:
         guidance_scale: Classifier-free guidance; 0 or 1 means none.
         drawings: One per query, at least one.
         discriminator: Scoring model; empty means do not score.
+        reports_progress: Somebody wants to hear of its denoising steps.
+        only_if_idle: Refuse it while anything is on the device.
     """
 
     batch_id: int
@@ -70,6 +72,8 @@ class BatchSpec:
     guidance_scale: float
     drawings: tuple[Drawing, ...]
     discriminator: str = ""
+    reports_progress: bool = False
+    only_if_idle: bool = False
 
     @property
     def is_native(self) -> bool:
@@ -143,6 +147,8 @@ def parse_batch(request: worker_pb2.ExecuteRequest, catalog: Catalog) -> BatchSp
         guidance_scale=settings[0]["guidance_scale"],
         drawings=tuple(_drawing(index, query) for index, query in enumerate(request.queries)),
         discriminator=request.discriminator,
+        reports_progress=request.reports_progress,
+        only_if_idle=request.only_if_idle,
     )
 
 

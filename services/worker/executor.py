@@ -10,13 +10,14 @@ import time
 from collections.abc import Sequence
 
 from diffserve.core import Variant
-from diffserve.errors import BackendError, ConfigError, OverloadedError, StalePlanError
+from diffserve.errors import WORKER_BUSY, BackendError, ConfigError, OverloadedError, StalePlanError
 from services.worker.backends.base import Interrupted
 from services.worker.batch import BatchSpec, warm_up_batch
 from services.worker.device import DeviceThread
 from services.worker.latencies import Latencies
+from services.worker.metrics import WorkerMetrics
 from services.worker.residency import Residency
-from services.worker.runs import BatchRun, Execution
+from services.worker.runs import BatchRun, Execution, StepReporter
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,14 @@ HANG_AFTER_S = 5.0
 class Executor:
     """Everything that is decided about the device; owned by the event loop."""
 
-    def __init__(self, residency: Residency, latencies: Latencies, device: DeviceThread) -> None:
+    def __init__(
+        self,
+        residency: Residency,
+        latencies: Latencies,
+        device: DeviceThread,
+        metrics: WorkerMetrics,
+    ) -> None:
+        self._metrics = metrics
         self.residency = residency
         self.latencies = latencies
         self.is_draining = False
@@ -49,14 +57,20 @@ class Executor:
         """Accept a batch. Whoever does so calls ``close`` in the end.
 
         Raises:
-            OverloadedError: one batch runs and one is staged, or a variant is being loaded.
+            OverloadedError: one batch runs and one is staged, or a variant is being loaded, or
+                anything runs and the batch is for an idle device only.
             ConfigError: the variant is not resident.
         """
-        if len(self._on_device) >= NUM_SLOTS or self._num_loading:
+        wait_s = self._remaining_s()
+        if self._num_loading:
             # Work staged behind a load might want the very variant that the load evicts.
-            what = "a variant is being loaded" if self._num_loading else "two batches are in hand"
-            wait_s = self._remaining_s()
-            raise OverloadedError(f"busy: {what}", predicted_wait_s=wait_s, retry_after_s=wait_s)
+            what = "busy: a variant is being loaded"
+            raise OverloadedError(what, predicted_wait_s=wait_s, retry_after_s=wait_s)
+        if len(self._on_device) >= (1 if spec.only_if_idle else NUM_SLOTS):
+            what = f"busy: batches in hand: {len(self._on_device)}"
+            raise OverloadedError(
+                what, predicted_wait_s=wait_s, retry_after_s=wait_s, cause=WORKER_BUSY
+            )
         if spec.variant.variant_id not in self.residency.resident:
             raise ConfigError(f"variant_id: {spec.variant.variant_id} is not resident")
         run = BatchRun(spec, time.monotonic())
@@ -79,6 +93,7 @@ class Executor:
             num_found += len(found)
             if found and len(run.aborted) == len(own):
                 self._stop(run)
+        self._metrics.aborted(num_found)
         return num_found
 
     def close(self, run: BatchRun) -> None:
@@ -98,6 +113,11 @@ class Executor:
             self._changed.clear()
             await self._changed.wait()
         return self._num_closed - before
+
+    @property
+    def num_accepted(self) -> int:
+        """Batches that are not finished yet."""
+        return len(self._open)
 
     def resume(self) -> None:
         """Take new batches again; a ``drain`` in progress returns."""
@@ -174,7 +194,8 @@ class Executor:
         failure = ""
         try:
             replica = self.residency.use(spec.variant)
-            images = replica.run(spec, run.stop)
+            on_step = StepReporter(run, loop) if spec.reports_progress else None
+            images = replica.run(spec, run.stop, on_step)
         except Interrupted:
             return Execution(time.monotonic() - started_s, error="stopped")
         except BackendError as error:
@@ -211,9 +232,9 @@ class Executor:
             self.num_batches += 1
         if run.execution.images:
             self.latencies.observe(run.spec, run.execution.execution_s)
+        self._metrics.left_device(run)
         self._on_device.remove(run)
-        run.started.set()
-        run.released.set()
+        run.left()
         self._changed.set()
 
     def _loaded(self) -> None:

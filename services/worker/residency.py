@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from diffserve.core import Lora, Variant
 from diffserve.errors import ConfigError
@@ -39,6 +39,8 @@ class Residency:
     def __init__(self, backends: Backends, memory_bytes_max: int) -> None:
         """Start empty; ``memory_bytes_max`` 0 means ``MEMORY_SHARE`` of the device's memory."""
         self.resident: tuple[str, ...] = ()
+        self.on_loaded: Callable[[str, float, int, int], None] = lambda *_: None
+        self.on_evicted: Callable[[str], None] = lambda _: None
         self._backends = backends
         self._memory_bytes_max = memory_bytes_max
         self._groups: OrderedDict[WeightsKey, dict[str, Replica]] = OrderedDict()
@@ -96,12 +98,15 @@ class Residency:
         # Again, for weights whose size was not known before.
         self._make_room(0, kept)
         load_s = time.monotonic() - started_s
+        after = self._backends.memory().used_bytes
+        self.on_loaded(variant.variant_id, load_s, before, after)
         logger.info(
             "loaded %s in %.2f s: memory %d MiB before, %d MiB after",
             variant.variant_id,
             load_s,
             before // MIB,
-            self._backends.memory().used_bytes // MIB,
+            after // MIB,
+            extra={"variant_id": variant.variant_id},
         )
         return load_s
 
@@ -151,6 +156,8 @@ class Residency:
         group = self._groups.pop(key)
         before = self._backends.memory().used_bytes
         names = ", ".join(group)
+        for variant_id in group:
+            self.on_evicted(variant_id)
         group.clear()
         self._changed()
         self.release()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from diffserve.errors import BackendError
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.v1 import common_pb2, discriminator_pb2, discriminator_pb2_grpc
+from services.worker.tracing import ScoringMetadata
 
 RAW_MEDIA_TYPE = "image/x-rgb8"
 
@@ -31,8 +32,9 @@ class ScoringClient:
         prompts: Sequence[str],
         images: Sequence[NDArray[np.uint8]],
         budget_s: float,
+        metadata: ScoringMetadata | None = None,
     ) -> list[discriminator_pb2.ImageScore]:
-        """Return one score per image, in order.
+        """Return one score per image, in order; ``metadata`` goes with the call.
 
         Raises:
             BackendError: there is none within the budget; says why.
@@ -44,7 +46,7 @@ class ScoringClient:
                 for prompt, image in zip(prompts, images, strict=True)
             ],
         )
-        return await self._ask(request, budget_s)
+        return await self._ask(request, budget_s, metadata)
 
     async def pair(
         self, light: common_pb2.LightScore, prompt: str, image: NDArray[np.uint8]
@@ -61,12 +63,16 @@ class ScoringClient:
         await self._ask(request, self._timeout_s)
 
     async def _ask(
-        self, request: discriminator_pb2.ScoreRequest, budget_s: float
+        self,
+        request: discriminator_pb2.ScoreRequest,
+        budget_s: float,
+        metadata: ScoringMetadata | None = None,
     ) -> list[discriminator_pb2.ImageScore]:
         if budget_s <= 0.0:
             raise BackendError("no time left for scoring")
         try:
-            response = await self._stub.Score(request, timeout=min(self._timeout_s, budget_s))
+            timeout_s = min(self._timeout_s, budget_s)
+            response = await self._stub.Score(request, timeout=timeout_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise BackendError(
                 f"discriminator at {self._address}: {error.code().name}: {error.details()}"

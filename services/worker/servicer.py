@@ -12,6 +12,7 @@ from diffserve.rpc.v1 import worker_pb2, worker_pb2_grpc
 from services.worker.application import WorkerApplication
 from services.worker.batch import known_variant, parse_batch
 from services.worker.runs import BatchRun
+from services.worker.tracing import RunTrace
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -32,6 +33,9 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
             why = "draining" if self._executor.is_draining else "the device hangs"
             await context.abort(grpc.StatusCode.UNAVAILABLE, f"worker takes no batches: {why}")
         run = self._executor.submit(parse_batch(request, self._application.catalog))
+        tracing = self._application.tracing
+        if tracing is not None:
+            run.trace = RunTrace(tracing, run.spec, context.invocation_metadata(), request.plan_id)
         # Not a `finally`: a generator that is cancelled while its answer is being sent ends late.
         # The stub types its argument as a class where grpc takes any callable.
         context.add_done_callback(lambda _: self._executor.close(run))  # type: ignore[arg-type]
@@ -43,7 +47,8 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         if run.started_s is not None:
             staged_s = run.started_s - run.accepted_s
             yield worker_pb2.ExecuteEvent(started=worker_pb2.ExecutionStarted(staged_s=staged_s))
-        await run.released.wait()
+        async for progress in _progress(run):
+            yield worker_pb2.ExecuteEvent(progress=progress)
         if run.started_s is not None:
             released = worker_pb2.DeviceReleased(execution_s=run.execution.execution_s)
             yield worker_pb2.ExecuteEvent(released=released)
@@ -84,6 +89,15 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         return worker_pb2.DrainResponse(num_finished=await self._executor.drain())
 
     @status.unary
+    async def Restart(
+        self, request: worker_pb2.RestartRequest, context: Context
+    ) -> worker_pb2.RestartResponse:
+        """Finish accepted batches, then end the process."""
+        num_running = self._executor.num_accepted
+        exit_status = self._application.restart()
+        return worker_pb2.RestartResponse(exit_status=exit_status, num_running=num_running)
+
+    @status.unary
     async def Describe(
         self, request: worker_pb2.DescribeRequest, context: Context
     ) -> worker_pb2.DescribeResponse:
@@ -101,3 +115,14 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
             latencies=self._executor.latencies.samples(),
             num_batches=self._executor.num_batches,
         )
+
+
+async def _progress(run: BatchRun) -> AsyncIterator[worker_pb2.StepProgress]:
+    """Yield the steps of a batch as they are reported, until the device is done with it."""
+    while True:
+        await run.stirred.wait()
+        run.stirred.clear()
+        if run.released.is_set():
+            return
+        if run.steps is not None:
+            yield worker_pb2.StepProgress(step=run.steps[0], num_steps=run.steps[1])

@@ -56,6 +56,7 @@ async def use_everything(store: TelemetryStore) -> None:
     plan_id = await store.next_plan_id()
     await store.save_plan(plan_id, "{}")
     await store.save_paused(True)
+    await store.save_overrides("{}")
     await store.save_workers(WORKERS)
     await store.save_profile("cpu", "light", {1: 0.1})
     await store.save_sketch("d", [0.5])
@@ -141,6 +142,12 @@ async def test_pause_switch(store: TelemetryStore) -> None:
     for paused in (True, False):
         await store.save_paused(paused)
         assert await store.load_paused() is paused
+
+
+async def test_what_operators_decided(store: TelemetryStore) -> None:
+    assert await store.load_overrides() is None
+    await store.save_overrides('{"pins": {}}')
+    assert await store.load_overrides() == '{"pins": {}}'
 
 
 async def test_workers_are_replaced_as_a_whole(store: TelemetryStore) -> None:

@@ -21,6 +21,17 @@ client.Generate(request, deadline(), (error, answer) => {
   const stream = client.GenerateStream(request, deadline());
   stream.on("data", (event) => events.push(event.event));
   stream.on("error", (failure) => { throw failure; });
+  stream.on("end", () => streamTwo(answer, events));
+});
+
+// A stream of two images, each with its own events and its own end.
+function streamTwo(answer, events) {
+  const finished = [];
+  const stream = client.GenerateStream({ ...request, n: 2, query_id: `node-${Date.now()}` }, deadline());
+  stream.on("data", (event) => {
+    if (event.event === "done") finished.push([event.index || 0, event.done.seed.toString()]);
+  });
+  stream.on("error", (failure) => { throw failure; });
   stream.on("end", () => {
     const bad = { parameters: { prompt: "" } };
     client.Generate(bad, deadline(), (refusal) => {
@@ -29,9 +40,10 @@ client.Generate(request, deadline(), (error, answer) => {
         variant_id: answer.variant_id,
         seed: answer.seed.toString(),
         events,
+        finished: finished.sort(),
         refusal: refusal && refusal.code === grpc.status.INVALID_ARGUMENT && refusal.details,
       }));
       client.close();
     });
   });
-});
+}

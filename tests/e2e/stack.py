@@ -42,6 +42,10 @@ class Stack:
         return str(self.ready["endpoints"]["loadbalancer"])
 
     @property
+    def http(self) -> str:
+        return str(self.ready["http"])
+
+    @property
     def controller(self) -> str:
         return str(self.ready["endpoints"]["controller"])
 
@@ -77,7 +81,7 @@ class Stack:
 @contextlib.contextmanager
 def running_stack(directory: Path, *flags: str, **environment: str) -> Iterator[Stack]:
     """Start a deployment on free ports; stop it and check that nothing is left."""
-    ports = ("loadbalancer", "controller", "worker", "discriminator")
+    ports = ("loadbalancer", "http", "controller", "worker", "discriminator")
     command = [
         *(sys.executable, "-m", "diffserve.cli.main", "up", "--json"),
         *(f"--{name}-port=0" for name in ports),

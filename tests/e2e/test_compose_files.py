@@ -19,6 +19,7 @@ from tests.e2e.compose_stack import BUILD_FILE, COMPOSE_FILE, ROOT, SERVICES
 
 FOLDER = COMPOSE_FILE.parent
 GPU_FILE = FOLDER / "compose.gpu.yaml"
+OBSERVABILITY_FILE = FOLDER.parent / "observability" / "compose.yaml"
 EXAMPLE = FOLDER / ".env.example"
 DOCKERFILES = [ROOT / "services" / service / "Dockerfile" for service in SERVICES]
 
@@ -38,7 +39,7 @@ def resolved(*files: Path, env_file: Path | None = None) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("overlay", [None, GPU_FILE, BUILD_FILE])
+@pytest.mark.parametrize("overlay", [None, GPU_FILE, BUILD_FILE, OBSERVABILITY_FILE])
 def test_compose_accepts_every_combination(overlay: Path | None) -> None:
     project = resolved(COMPOSE_FILE, *([overlay] if overlay else []))
     assert {"redis", *SERVICES} <= set(project["services"])

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,9 +18,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from diffserve.rpc.v1 import admin_pb2
+from tests.e2e.node import node_is_installed, run_node_client
 from tests.e2e.stack import Load, Stack, offer, running_stack
 
-ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = [f"prompt number {index}" for index in range(2000)]
 
 
@@ -194,27 +191,13 @@ def test_log_directory_is_told(stack: Stack) -> None:
 
 
 def test_a_node_client_from_the_proto_files_alone(stack: Stack) -> None:
-    if not (shutil.which("node") and shutil.which("npm")):
+    if not node_is_installed():
         pytest.skip("node and npm are not installed")
-    modules = ROOT / "build" / "node"
-    if not (modules / "node_modules" / "@grpc" / "proto-loader").exists():
-        modules.mkdir(parents=True, exist_ok=True)
-        packages = ["@grpc/grpc-js@1.13.4", "@grpc/proto-loader@0.7.15"]
-        npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(modules), *packages]
-        subprocess.run(npm, check=True, capture_output=True, timeout=110)
-    done = subprocess.run(
-        ["node", str(ROOT / "tests/e2e/node_client.js"), stack.door, str(ROOT / "protos")],
-        env={**os.environ, "NODE_PATH": str(modules / "node_modules")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told = run_node_client(stack)
     assert told["is_png"]
     assert told["seed"] == "7"
     assert told["variant_id"].startswith("mock-")
     assert told["events"][0] == "queued"
     assert told["events"][-1] == "done"
+    assert told["finished"] == [[0, "7"], [1, "8"]]
     assert "parameters.prompt" in told["refusal"]

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from diffserve.rpc.v1 import common_pb2 as _common_pb2
 from diffserve.rpc.v1 import controller_pb2 as _controller_pb2
+from diffserve.rpc.v1 import generation_pb2 as _generation_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -108,6 +109,7 @@ class WorkerStatus(_message.Message):
     ASSIGNED_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     LEASE_AGE_S_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Which worker."""
     address: _builtins.str
@@ -120,6 +122,8 @@ class WorkerStatus(_message.Message):
     """Takes no new batches."""
     lease_age_s: _builtins.float
     """Seconds since its last renewal."""
+    incarnation: _builtins.str
+    """Random per process; changes when the worker restarts."""
     @_builtins.property
     def resident(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Variants it holds."""
@@ -134,10 +138,11 @@ class WorkerStatus(_message.Message):
         assigned: _builtins.str = ...,
         draining: _builtins.bool = ...,
         lease_age_s: _builtins.float = ...,
+        incarnation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "assigned", b"assigned", "device", b"device", "draining", b"draining", "lease_age_s", b"lease_age_s", "resident", b"resident", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "assigned", b"assigned", "device", b"device", "draining", b"draining", "incarnation", b"incarnation", "lease_age_s", b"lease_age_s", "resident", b"resident", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -178,6 +183,8 @@ class CascadeStatus(_message.Message):
     NUM_ARRIVALS_FIELD_NUMBER: _builtins.int
     NUM_IN_PROGRESS_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
+    PINNED_SHARE_FIELD_NUMBER: _builtins.int
+    SLO_IS_SET_FIELD_NUMBER: _builtins.int
     cascade_id: _builtins.str
     """Which cascade."""
     light: _builtins.str
@@ -185,7 +192,7 @@ class CascadeStatus(_message.Message):
     heavy: _builtins.str
     """Heavy variant."""
     slo_s: _builtins.float
-    """Allowed duration, seconds."""
+    """Allowed duration in force, seconds."""
     arrival_qps: _builtins.float
     """Measured arrivals, queries per second."""
     light_queue_length: _builtins.int
@@ -196,6 +203,10 @@ class CascadeStatus(_message.Message):
     """Arrivals since the load balancers started."""
     num_in_progress: _builtins.int
     """Queries in progress."""
+    pinned_share: _builtins.float
+    """Share deferred that an operator fixed, 0..1; absent while the planner chooses."""
+    slo_is_set: _builtins.bool
+    """An operator set `slo_s`; the catalog says something else."""
     @_builtins.property
     def outcomes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Outcome name -> number since the load balancers started."""
@@ -218,12 +229,16 @@ class CascadeStatus(_message.Message):
         num_arrivals: _builtins.int = ...,
         num_in_progress: _builtins.int = ...,
         calibration: _common_pb2.Calibration | None = ...,
+        pinned_share: _builtins.float | None = ...,
+        slo_is_set: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pinned_share", b"_pinned_share", "calibration", b"calibration", "pinned_share", b"pinned_share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival_qps", b"arrival_qps", "calibration", b"calibration", "cascade_id", b"cascade_id", "heavy", b"heavy", "heavy_queue_length", b"heavy_queue_length", "light", b"light", "light_queue_length", b"light_queue_length", "num_arrivals", b"num_arrivals", "num_in_progress", b"num_in_progress", "outcomes", b"outcomes", "slo_s", b"slo_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pinned_share", b"_pinned_share", "arrival_qps", b"arrival_qps", "calibration", b"calibration", "cascade_id", b"cascade_id", "heavy", b"heavy", "heavy_queue_length", b"heavy_queue_length", "light", b"light", "light_queue_length", b"light_queue_length", "num_arrivals", b"num_arrivals", "num_in_progress", b"num_in_progress", "outcomes", b"outcomes", "pinned_share", b"pinned_share", "slo_is_set", b"slo_is_set", "slo_s", b"slo_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__pinned_share: _TypeAlias = _typing.Literal["pinned_share"]  # noqa: Y015
+    _WhichOneofArgType__pinned_share: _TypeAlias = _typing.Literal["_pinned_share", b"_pinned_share"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pinned_share) -> _WhichOneofReturnType__pinned_share | None: ...
 
 Global___CascadeStatus: _TypeAlias = CascadeStatus  # noqa: Y015
 
@@ -528,3 +543,402 @@ class DrainWorkerResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DrainWorkerResponse: _TypeAlias = DrainWorkerResponse  # noqa: Y015
+
+@_typing.final
+class ListPlansRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """At most so many, newest first; 0 means all that are remembered, 200 at most."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPlansRequest: _TypeAlias = ListPlansRequest  # noqa: Y015
+
+@_typing.final
+class ListPlansResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLANS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def plans(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanSummary]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        plans: _abc.Iterable[Global___PlanSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plans", b"plans"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPlansResponse: _TypeAlias = ListPlansResponse  # noqa: Y015
+
+@_typing.final
+class PlanSummary(_message.Message):
+    """One decision and how long it held."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class WorkersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PLAN_ID_FIELD_NUMBER: _builtins.int
+    LAST_PLAN_ID_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    HELD_S_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SOLVER_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    SOLVE_S_FIELD_NUMBER: _builtins.int
+    CASCADES_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    plan_id: _builtins.int
+    """Its first plan."""
+    last_plan_id: _builtins.int
+    """Its last plan: later ones up to here changed figures for people only."""
+    age_s: _builtins.float
+    """Seconds since the first plan was made."""
+    held_s: _builtins.float
+    """Seconds that it was in force; still growing for the newest."""
+    reason: _builtins.str
+    """As the last plan says."""
+    solver: _builtins.str
+    """As the last plan says."""
+    status: _builtins.str
+    """As the last plan says."""
+    solve_s: _builtins.float
+    """Wall time of the last solve, seconds."""
+    @_builtins.property
+    def cascades(self) -> _containers.RepeatedCompositeFieldContainer[_controller_pb2.CascadePlan]:
+        """By cascade, as the last plan says."""
+
+    @_builtins.property
+    def workers(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Variant -> workers placed on it."""
+
+    def __init__(
+        self,
+        *,
+        plan_id: _builtins.int = ...,
+        last_plan_id: _builtins.int = ...,
+        age_s: _builtins.float = ...,
+        held_s: _builtins.float = ...,
+        reason: _builtins.str = ...,
+        solver: _builtins.str = ...,
+        status: _builtins.str = ...,
+        solve_s: _builtins.float = ...,
+        cascades: _abc.Iterable[_controller_pb2.CascadePlan] | None = ...,
+        workers: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "cascades", b"cascades", "held_s", b"held_s", "last_plan_id", b"last_plan_id", "plan_id", b"plan_id", "reason", b"reason", "solve_s", b"solve_s", "solver", b"solver", "status", b"status", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanSummary: _TypeAlias = PlanSummary  # noqa: Y015
+
+@_typing.final
+class SetSloRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASCADE_ID_FIELD_NUMBER: _builtins.int
+    SLO_S_FIELD_NUMBER: _builtins.int
+    cascade_id: _builtins.str
+    """Which cascade, or request class; all cascades of a class have one SLO and are set together."""
+    slo_s: _builtins.float
+    """Seconds, above 0; absent goes back to the catalog's."""
+    def __init__(
+        self,
+        *,
+        cascade_id: _builtins.str = ...,
+        slo_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_slo_s", b"_slo_s", "slo_s", b"slo_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_slo_s", b"_slo_s", "cascade_id", b"cascade_id", "slo_s", b"slo_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__slo_s: _TypeAlias = _typing.Literal["slo_s"]  # noqa: Y015
+    _WhichOneofArgType__slo_s: _TypeAlias = _typing.Literal["_slo_s", b"_slo_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slo_s) -> _WhichOneofReturnType__slo_s | None: ...
+
+Global___SetSloRequest: _TypeAlias = SetSloRequest  # noqa: Y015
+
+@_typing.final
+class SetSloResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASCADE_IDS_FIELD_NUMBER: _builtins.int
+    SLO_S_FIELD_NUMBER: _builtins.int
+    PLANNING_PAUSED_FIELD_NUMBER: _builtins.int
+    BOTH_VARIANTS_S_FIELD_NUMBER: _builtins.int
+    slo_s: _builtins.float
+    """In force for queries that arrive from the next plan on, seconds."""
+    planning_paused: _builtins.bool
+    """No plan comes before planning is resumed, so nothing changes before that."""
+    both_variants_s: _builtins.float
+    """Seconds that the slowest of these cascades needs for one query in both variants, by today's
+    latencies; an SLO below that leaves no time to defer.
+    """
+    @_builtins.property
+    def cascade_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Cascades concerned, sorted."""
+
+    def __init__(
+        self,
+        *,
+        cascade_ids: _abc.Iterable[_builtins.str] | None = ...,
+        slo_s: _builtins.float = ...,
+        planning_paused: _builtins.bool = ...,
+        both_variants_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["both_variants_s", b"both_variants_s", "cascade_ids", b"cascade_ids", "planning_paused", b"planning_paused", "slo_s", b"slo_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetSloResponse: _TypeAlias = SetSloResponse  # noqa: Y015
+
+@_typing.final
+class PinThresholdRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASCADE_ID_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    cascade_id: _builtins.str
+    """Which cascade."""
+    share: _builtins.float
+    """Share of light images to defer, 0..1; absent lets the planner choose again."""
+    def __init__(
+        self,
+        *,
+        cascade_id: _builtins.str = ...,
+        share: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_share", b"_share", "share", b"share"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_share", b"_share", "cascade_id", b"cascade_id", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__share: _TypeAlias = _typing.Literal["share"]  # noqa: Y015
+    _WhichOneofArgType__share: _TypeAlias = _typing.Literal["_share", b"_share"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share) -> _WhichOneofReturnType__share | None: ...
+
+Global___PinThresholdRequest: _TypeAlias = PinThresholdRequest  # noqa: Y015
+
+@_typing.final
+class PinThresholdResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_FIELD_NUMBER: _builtins.int
+    PLANNING_PAUSED_FIELD_NUMBER: _builtins.int
+    share: _builtins.float
+    """As it is now; absent when the planner chooses."""
+    planning_paused: _builtins.bool
+    """No plan comes before planning is resumed, so nothing changes before that."""
+    def __init__(
+        self,
+        *,
+        share: _builtins.float | None = ...,
+        planning_paused: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_share", b"_share", "share", b"share"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_share", b"_share", "planning_paused", b"planning_paused", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__share: _TypeAlias = _typing.Literal["share"]  # noqa: Y015
+    _WhichOneofArgType__share: _TypeAlias = _typing.Literal["_share", b"_share"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share) -> _WhichOneofReturnType__share | None: ...
+
+Global___PinThresholdResponse: _TypeAlias = PinThresholdResponse  # noqa: Y015
+
+@_typing.final
+class RestartWorkerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    """Which worker."""
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartWorkerRequest: _TypeAlias = RestartWorkerRequest  # noqa: Y015
+
+@_typing.final
+class RestartWorkerResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    EXIT_STATUS_FIELD_NUMBER: _builtins.int
+    exit_status: _builtins.int
+    """Status with which the old process ends once its batches are done."""
+    @_builtins.property
+    def worker(self) -> Global___WorkerStatus:
+        """As it was told to restart: another incarnation of it is the new process."""
+
+    def __init__(
+        self,
+        *,
+        worker: Global___WorkerStatus | None = ...,
+        exit_status: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exit_status", b"exit_status", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartWorkerResponse: _TypeAlias = RestartWorkerResponse  # noqa: Y015
+
+@_typing.final
+class WhatIfRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASCADE_ID_FIELD_NUMBER: _builtins.int
+    QPS_FIELD_NUMBER: _builtins.int
+    NUM_WORKERS_FIELD_NUMBER: _builtins.int
+    cascade_id: _builtins.str
+    """Which cascade or request class gets the demand; empty means the default of the deployment."""
+    qps: _builtins.float
+    """Mean arrival rate, queries per second; absent: as estimated now."""
+    num_workers: _builtins.int
+    """Workers; absent: those that are there. Others are like them, type by type in turn."""
+    def __init__(
+        self,
+        *,
+        cascade_id: _builtins.str = ...,
+        qps: _builtins.float | None = ...,
+        num_workers: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_num_workers", b"_num_workers", "_qps", b"_qps", "num_workers", b"num_workers", "qps", b"qps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_num_workers", b"_num_workers", "_qps", b"_qps", "cascade_id", b"cascade_id", "num_workers", b"num_workers", "qps", b"qps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__num_workers: _TypeAlias = _typing.Literal["num_workers"]  # noqa: Y015
+    _WhichOneofArgType__num_workers: _TypeAlias = _typing.Literal["_num_workers", b"_num_workers"]  # noqa: Y015
+    _WhichOneofReturnType__qps: _TypeAlias = _typing.Literal["qps"]  # noqa: Y015
+    _WhichOneofArgType__qps: _TypeAlias = _typing.Literal["_qps", b"_qps"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__num_workers) -> _WhichOneofReturnType__num_workers | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__qps) -> _WhichOneofReturnType__qps | None: ...
+
+Global___WhatIfRequest: _TypeAlias = WhatIfRequest  # noqa: Y015
+
+@_typing.final
+class WhatIfResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    QPS_FIELD_NUMBER: _builtins.int
+    NUM_WORKERS_FIELD_NUMBER: _builtins.int
+    qps: _builtins.float
+    """Mean arrival rate that was assumed, queries per second, all cascades together."""
+    num_workers: _builtins.int
+    """Workers that were assumed."""
+    @_builtins.property
+    def plan(self) -> _controller_pb2.Plan:
+        """What would be planned; its workers beyond those that are there have names of their own."""
+
+    def __init__(
+        self,
+        *,
+        plan: _controller_pb2.Plan | None = ...,
+        qps: _builtins.float = ...,
+        num_workers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["num_workers", b"num_workers", "plan", b"plan", "qps", b"qps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WhatIfResponse: _TypeAlias = WhatIfResponse  # noqa: Y015
+
+@_typing.final
+class FindQueryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.str
+    """Id as returned by Generate."""
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindQueryRequest: _TypeAlias = FindQueryRequest  # noqa: Y015
+
+@_typing.final
+class FindQueryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    LOADBALANCER_ID_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    loadbalancer_id: _builtins.str
+    """Its name."""
+    address: _builtins.str
+    """Its address."""
+    @_builtins.property
+    def record(self) -> _generation_pb2.QueryRecord:
+        """What the load balancer remembers."""
+
+    def __init__(
+        self,
+        *,
+        record: _generation_pb2.QueryRecord | None = ...,
+        loadbalancer_id: _builtins.str = ...,
+        address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "loadbalancer_id", b"loadbalancer_id", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindQueryResponse: _TypeAlias = FindQueryResponse  # noqa: Y015

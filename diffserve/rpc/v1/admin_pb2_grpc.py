@@ -66,6 +66,36 @@ class AdminStub(object):
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.DrainWorkerRequest.SerializeToString,
                 response_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.DrainWorkerResponse.FromString,
                 _registered_method=True)
+        self.ListPlans = channel.unary_unary(
+                '/diffserve.rpc.v1.Admin/ListPlans',
+                request_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.ListPlansRequest.SerializeToString,
+                response_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.ListPlansResponse.FromString,
+                _registered_method=True)
+        self.SetSlo = channel.unary_unary(
+                '/diffserve.rpc.v1.Admin/SetSlo',
+                request_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.SetSloRequest.SerializeToString,
+                response_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.SetSloResponse.FromString,
+                _registered_method=True)
+        self.PinThreshold = channel.unary_unary(
+                '/diffserve.rpc.v1.Admin/PinThreshold',
+                request_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.PinThresholdRequest.SerializeToString,
+                response_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.PinThresholdResponse.FromString,
+                _registered_method=True)
+        self.RestartWorker = channel.unary_unary(
+                '/diffserve.rpc.v1.Admin/RestartWorker',
+                request_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.RestartWorkerRequest.SerializeToString,
+                response_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.RestartWorkerResponse.FromString,
+                _registered_method=True)
+        self.WhatIf = channel.unary_unary(
+                '/diffserve.rpc.v1.Admin/WhatIf',
+                request_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.WhatIfRequest.SerializeToString,
+                response_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.WhatIfResponse.FromString,
+                _registered_method=True)
+        self.FindQuery = channel.unary_unary(
+                '/diffserve.rpc.v1.Admin/FindQuery',
+                request_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.FindQueryRequest.SerializeToString,
+                response_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.FindQueryResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
@@ -114,6 +144,49 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPlans(self, request, context):
+        """The newest decisions. Plans in a row that tell everybody to do the same are one decision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSlo(self, request, context):
+        """Sets the SLO of a cascade for new queries, or takes that back. Survives restarts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PinThreshold(self, request, context):
+        """Fixes the share of light images that a cascade defers, or lets the planner choose it again.
+        Survives restarts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestartWorker(self, request, context):
+        """Drains a worker and has its process end with status 75; whatever supervises it starts it again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhatIf(self, request, context):
+        """What would be planned for another demand or number of workers; nothing changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindQuery(self, request, context):
+        """The story of one query, from the load balancer that knows it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,6 +219,36 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.DrainWorker,
                     request_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.DrainWorkerRequest.FromString,
                     response_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.DrainWorkerResponse.SerializeToString,
+            ),
+            'ListPlans': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPlans,
+                    request_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.ListPlansRequest.FromString,
+                    response_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.ListPlansResponse.SerializeToString,
+            ),
+            'SetSlo': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSlo,
+                    request_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.SetSloRequest.FromString,
+                    response_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.SetSloResponse.SerializeToString,
+            ),
+            'PinThreshold': grpc.unary_unary_rpc_method_handler(
+                    servicer.PinThreshold,
+                    request_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.PinThresholdRequest.FromString,
+                    response_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.PinThresholdResponse.SerializeToString,
+            ),
+            'RestartWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestartWorker,
+                    request_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.RestartWorkerRequest.FromString,
+                    response_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.RestartWorkerResponse.SerializeToString,
+            ),
+            'WhatIf': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhatIf,
+                    request_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.WhatIfRequest.FromString,
+                    response_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.WhatIfResponse.SerializeToString,
+            ),
+            'FindQuery': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindQuery,
+                    request_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.FindQueryRequest.FromString,
+                    response_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.FindQueryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -311,6 +414,168 @@ class Admin(object):
             '/diffserve.rpc.v1.Admin/DrainWorker',
             diffserve_dot_rpc_dot_v1_dot_admin__pb2.DrainWorkerRequest.SerializeToString,
             diffserve_dot_rpc_dot_v1_dot_admin__pb2.DrainWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPlans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/diffserve.rpc.v1.Admin/ListPlans',
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.ListPlansRequest.SerializeToString,
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.ListPlansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSlo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/diffserve.rpc.v1.Admin/SetSlo',
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.SetSloRequest.SerializeToString,
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.SetSloResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PinThreshold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/diffserve.rpc.v1.Admin/PinThreshold',
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.PinThresholdRequest.SerializeToString,
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.PinThresholdResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestartWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/diffserve.rpc.v1.Admin/RestartWorker',
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.RestartWorkerRequest.SerializeToString,
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.RestartWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhatIf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/diffserve.rpc.v1.Admin/WhatIf',
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.WhatIfRequest.SerializeToString,
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.WhatIfResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindQuery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/diffserve.rpc.v1.Admin/FindQuery',
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.FindQueryRequest.SerializeToString,
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.FindQueryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,20 @@ class AdminStub:
     """Stops or resumes re-planning; the plan in force stays."""
     DrainWorker: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DrainWorkerRequest, _admin_pb2.DrainWorkerResponse]
     """Takes a worker out of the plan, or back in."""
+    ListPlans: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListPlansRequest, _admin_pb2.ListPlansResponse]
+    """The newest decisions. Plans in a row that tell everybody to do the same are one decision."""
+    SetSlo: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetSloRequest, _admin_pb2.SetSloResponse]
+    """Sets the SLO of a cascade for new queries, or takes that back. Survives restarts."""
+    PinThreshold: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PinThresholdRequest, _admin_pb2.PinThresholdResponse]
+    """Fixes the share of light images that a cascade defers, or lets the planner choose it again.
+    Survives restarts.
+    """
+    RestartWorker: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RestartWorkerRequest, _admin_pb2.RestartWorkerResponse]
+    """Drains a worker and has its process end with status 75; whatever supervises it starts it again."""
+    WhatIf: _grpc.UnaryUnaryMultiCallable[_admin_pb2.WhatIfRequest, _admin_pb2.WhatIfResponse]
+    """What would be planned for another demand or number of workers; nothing changes."""
+    FindQuery: _grpc.UnaryUnaryMultiCallable[_admin_pb2.FindQueryRequest, _admin_pb2.FindQueryResponse]
+    """The story of one query, from the load balancer that knows it."""
 
 @_typing.type_check_only
 class AdminAsyncStub(AdminStub):
@@ -64,6 +78,20 @@ class AdminAsyncStub(AdminStub):
     """Stops or resumes re-planning; the plan in force stays."""
     DrainWorker: _aio.UnaryUnaryMultiCallable[_admin_pb2.DrainWorkerRequest, _admin_pb2.DrainWorkerResponse]  # type: ignore[assignment]
     """Takes a worker out of the plan, or back in."""
+    ListPlans: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListPlansRequest, _admin_pb2.ListPlansResponse]  # type: ignore[assignment]
+    """The newest decisions. Plans in a row that tell everybody to do the same are one decision."""
+    SetSlo: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetSloRequest, _admin_pb2.SetSloResponse]  # type: ignore[assignment]
+    """Sets the SLO of a cascade for new queries, or takes that back. Survives restarts."""
+    PinThreshold: _aio.UnaryUnaryMultiCallable[_admin_pb2.PinThresholdRequest, _admin_pb2.PinThresholdResponse]  # type: ignore[assignment]
+    """Fixes the share of light images that a cascade defers, or lets the planner choose it again.
+    Survives restarts.
+    """
+    RestartWorker: _aio.UnaryUnaryMultiCallable[_admin_pb2.RestartWorkerRequest, _admin_pb2.RestartWorkerResponse]  # type: ignore[assignment]
+    """Drains a worker and has its process end with status 75; whatever supervises it starts it again."""
+    WhatIf: _aio.UnaryUnaryMultiCallable[_admin_pb2.WhatIfRequest, _admin_pb2.WhatIfResponse]  # type: ignore[assignment]
+    """What would be planned for another demand or number of workers; nothing changes."""
+    FindQuery: _aio.UnaryUnaryMultiCallable[_admin_pb2.FindQueryRequest, _admin_pb2.FindQueryResponse]  # type: ignore[assignment]
+    """The story of one query, from the load balancer that knows it."""
 
 class AdminServicer(metaclass=_abc_1.ABCMeta):
     """What operators ask of the controller (default port 50050); the `diffserve` CLI uses it."""
@@ -115,5 +143,55 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.DrainWorkerResponse, _abc.Awaitable[_admin_pb2.DrainWorkerResponse]]:
         """Takes a worker out of the plan, or back in."""
+
+    @_abc_1.abstractmethod
+    def ListPlans(
+        self,
+        request: _admin_pb2.ListPlansRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListPlansResponse, _abc.Awaitable[_admin_pb2.ListPlansResponse]]:
+        """The newest decisions. Plans in a row that tell everybody to do the same are one decision."""
+
+    @_abc_1.abstractmethod
+    def SetSlo(
+        self,
+        request: _admin_pb2.SetSloRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.SetSloResponse, _abc.Awaitable[_admin_pb2.SetSloResponse]]:
+        """Sets the SLO of a cascade for new queries, or takes that back. Survives restarts."""
+
+    @_abc_1.abstractmethod
+    def PinThreshold(
+        self,
+        request: _admin_pb2.PinThresholdRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.PinThresholdResponse, _abc.Awaitable[_admin_pb2.PinThresholdResponse]]:
+        """Fixes the share of light images that a cascade defers, or lets the planner choose it again.
+        Survives restarts.
+        """
+
+    @_abc_1.abstractmethod
+    def RestartWorker(
+        self,
+        request: _admin_pb2.RestartWorkerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.RestartWorkerResponse, _abc.Awaitable[_admin_pb2.RestartWorkerResponse]]:
+        """Drains a worker and has its process end with status 75; whatever supervises it starts it again."""
+
+    @_abc_1.abstractmethod
+    def WhatIf(
+        self,
+        request: _admin_pb2.WhatIfRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.WhatIfResponse, _abc.Awaitable[_admin_pb2.WhatIfResponse]]:
+        """What would be planned for another demand or number of workers; nothing changes."""
+
+    @_abc_1.abstractmethod
+    def FindQuery(
+        self,
+        request: _admin_pb2.FindQueryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.FindQueryResponse, _abc.Awaitable[_admin_pb2.FindQueryResponse]]:
+        """The story of one query, from the load balancer that knows it."""
 
 def add_AdminServicer_to_server(servicer: AdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -108,16 +108,22 @@ class WatchPlanRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WATCHER_ID_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     watcher_id: _builtins.str
     """Name of the watcher, for people."""
+    address: _builtins.str
+    """"host:port" of its ImageGeneration service; empty when it has none. The controller asks there
+    for single queries.
+    """
     def __init__(
         self,
         *,
         watcher_id: _builtins.str = ...,
+        address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["watcher_id", b"watcher_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "watcher_id", b"watcher_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -138,6 +144,7 @@ class Plan(_message.Message):
     SOLVE_S_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     AGE_S_FIELD_NUMBER: _builtins.int
+    LOADBALANCERS_FIELD_NUMBER: _builtins.int
     plan_id: _builtins.int
     """Strictly increasing, also across controller restarts."""
     solver: _builtins.str
@@ -162,6 +169,10 @@ class Plan(_message.Message):
     def cascades(self) -> _containers.RepeatedCompositeFieldContainer[Global___CascadePlan]:
         """One per cascade."""
 
+    @_builtins.property
+    def loadbalancers(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoadBalancerShare]:
+        """The load balancers that the workers were divided among; with one or none there are no leases."""
+
     def __init__(
         self,
         *,
@@ -174,14 +185,39 @@ class Plan(_message.Message):
         solve_s: _builtins.float = ...,
         reason: _builtins.str = ...,
         age_s: _builtins.float = ...,
+        loadbalancers: _abc.Iterable[Global___LoadBalancerShare] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "cascades", b"cascades", "placements", b"placements", "plan_id", b"plan_id", "reason", b"reason", "solve_s", b"solve_s", "solver", b"solver", "status", b"status", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "cascades", b"cascades", "loadbalancers", b"loadbalancers", "placements", b"placements", "plan_id", b"plan_id", "reason", b"reason", "solve_s", b"solve_s", "solver", b"solver", "status", b"status", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Plan: _TypeAlias = Plan  # noqa: Y015
+
+@_typing.final
+class LoadBalancerShare(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOADBALANCER_ID_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    loadbalancer_id: _builtins.str
+    """Which load balancer: its `watcher_id`, and its name in telemetry."""
+    share: _builtins.float
+    """Its share of the arrivals, above 0 and at most 1."""
+    def __init__(
+        self,
+        *,
+        loadbalancer_id: _builtins.str = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loadbalancer_id", b"loadbalancer_id", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadBalancerShare: _TypeAlias = LoadBalancerShare  # noqa: Y015
 
 @_typing.final
 class Placement(_message.Message):
@@ -195,6 +231,7 @@ class Placement(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     CORESIDENT_FIELD_NUMBER: _builtins.int
     DEVICE_TYPE_FIELD_NUMBER: _builtins.int
+    LOADBALANCER_ID_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Which worker."""
     variant_id: _builtins.str
@@ -207,6 +244,8 @@ class Placement(_message.Message):
     """Takes no new batches."""
     device_type: _builtins.str
     """Kind of device; empty: the kind that `device` names."""
+    loadbalancer_id: _builtins.str
+    """The only load balancer that may use it; empty: all of them do."""
     @_builtins.property
     def resident(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Variants it holds."""
@@ -226,10 +265,11 @@ class Placement(_message.Message):
         draining: _builtins.bool = ...,
         coresident: _abc.Iterable[_builtins.str] | None = ...,
         device_type: _builtins.str = ...,
+        loadbalancer_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "coresident", b"coresident", "device", b"device", "device_type", b"device_type", "draining", b"draining", "resident", b"resident", "variant_id", b"variant_id", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "coresident", b"coresident", "device", b"device", "device_type", b"device_type", "draining", b"draining", "loadbalancer_id", b"loadbalancer_id", "resident", b"resident", "variant_id", b"variant_id", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -275,6 +315,8 @@ class CascadePlan(_message.Message):
     DEFERRAL_TARGET_FIELD_NUMBER: _builtins.int
     CLASS_SHARE_FIELD_NUMBER: _builtins.int
     BYPASS_FRACTION_FIELD_NUMBER: _builtins.int
+    SLO_S_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
     cascade_id: _builtins.str
     """Which cascade."""
     demand_qps: _builtins.float
@@ -291,6 +333,12 @@ class CascadePlan(_message.Message):
     """Share of its request class's queries that this cascade gets, 0..1."""
     bypass_fraction: _builtins.float
     """Share of its queries that skip the light variant, 0..1."""
+    slo_s: _builtins.float
+    """Allowed duration in force, seconds; 0 means the catalog's."""
+    pinned: _builtins.bool
+    """An operator fixed the share deferred: load balancers aim at `deferral_target` whatever the heavy
+    stage costs; only deadlines still come first.
+    """
     def __init__(
         self,
         *,
@@ -302,10 +350,12 @@ class CascadePlan(_message.Message):
         deferral_target: _builtins.float = ...,
         class_share: _builtins.float = ...,
         bypass_fraction: _builtins.float = ...,
+        slo_s: _builtins.float = ...,
+        pinned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_fraction", b"bypass_fraction", "cascade_id", b"cascade_id", "class_share", b"class_share", "confidence_threshold", b"confidence_threshold", "deferral_fraction", b"deferral_fraction", "deferral_target", b"deferral_target", "demand_qps", b"demand_qps", "expected_quality", b"expected_quality"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_fraction", b"bypass_fraction", "cascade_id", b"cascade_id", "class_share", b"class_share", "confidence_threshold", b"confidence_threshold", "deferral_fraction", b"deferral_fraction", "deferral_target", b"deferral_target", "demand_qps", b"demand_qps", "expected_quality", b"expected_quality", "pinned", b"pinned", "slo_s", b"slo_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,6 +8,7 @@ from diffserve.rpc.v1 import common_pb2 as _common_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Priority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """Absent: NORMAL."""
+    PRIORITY_LOW: _Priority.ValueType  # 1
+    """When nothing else waits."""
+    PRIORITY_NORMAL: _Priority.ValueType  # 2
+    """The usual."""
+    PRIORITY_HIGH: _Priority.ValueType  # 3
+    """Before all others."""
+
+class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+    """Order of service among waiting queries; within one priority the earliest deadline goes first."""
+
+PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""Absent: NORMAL."""
+PRIORITY_LOW: Priority.ValueType  # 1
+"""When nothing else waits."""
+PRIORITY_NORMAL: Priority.ValueType  # 2
+"""The usual."""
+PRIORITY_HIGH: Priority.ValueType  # 3
+"""Before all others."""
+Global___Priority: _TypeAlias = Priority  # noqa: Y015
+
 @_typing.final
 class GenerateRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -29,6 +58,8 @@ class GenerateRequest(_message.Message):
     DEADLINE_S_FIELD_NUMBER: _builtins.int
     N_FIELD_NUMBER: _builtins.int
     QUERY_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     cascade_id: _builtins.str
     """Which cascade, or a request class: the plan divides its queries among several cascades. Empty
     means the default of the deployment.
@@ -38,10 +69,23 @@ class GenerateRequest(_message.Message):
     deadline_s: _builtins.float
     """Seconds the client will wait, above 0; absent means the SLO of the cascade."""
     n: _builtins.int
-    """Number of images; 0 and 1 both mean one. More than 1 is refused for now: send one call each."""
+    """Number of images, 1 to 10; 0 means one. Image i is the query `query_id`-i with the seed
+    `seed` + i, i from 0; with one image both stay as they are.
+    """
     query_id: _builtins.str
-    """Client-chosen id, at most 128 characters of [A-Za-z0-9_-]; empty means the server chooses.
-    A second call with the id of a query that is remembered is refused with ALREADY_EXISTS.
+    """Client-chosen id, at most 128 characters of [A-Za-z0-9_-], 126 where n is above 1; empty means
+    the server chooses. It is the idempotency key: a second call with the same id and request (but
+    for `deadline_s`) waits for the same query, whose deadline stays, or gets the answer that the
+    server still keeps; the query is cancelled when the last of its callers leaves. Another request
+    under a known id is refused with ALREADY_EXISTS, naming the field. After a query that ended
+    without an image (refused, expired, cancelled, failed) its id may be used again.
+    """
+    priority: Global___Priority.ValueType
+    """Which queries go first. Lower ones wait as long as higher ones wait, and expire if they must."""
+    tenant: _builtins.str
+    """On whose account it is, at most 128 characters of [A-Za-z0-9._-]; empty is one more such name.
+    The deployment may limit rate and number of queries of a tenant, and shares out fairly what
+    there is when waits are long. A name is taken as it comes: authenticate in front of the server.
     """
     @_builtins.property
     def parameters(self) -> _common_pb2.GenerationParameters:
@@ -56,10 +100,12 @@ class GenerateRequest(_message.Message):
         deadline_s: _builtins.float | None = ...,
         n: _builtins.int = ...,
         query_id: _builtins.str = ...,
+        priority: Global___Priority.ValueType = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_deadline_s", b"_deadline_s", "deadline_s", b"deadline_s", "parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deadline_s", b"_deadline_s", "cascade_id", b"cascade_id", "deadline_s", b"deadline_s", "n", b"n", "parameters", b"parameters", "preference", b"preference", "query_id", b"query_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deadline_s", b"_deadline_s", "cascade_id", b"cascade_id", "deadline_s", b"deadline_s", "n", b"n", "parameters", b"parameters", "preference", b"preference", "priority", b"priority", "query_id", b"query_id", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__deadline_s: _TypeAlias = _typing.Literal["deadline_s"]  # noqa: Y015
     _WhichOneofArgType__deadline_s: _TypeAlias = _typing.Literal["_deadline_s", b"_deadline_s"]  # noqa: Y015
@@ -84,6 +130,7 @@ class GenerateResponse(_message.Message):
     WORKER_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     UNKNOWN_WORDS_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
     query_id: _builtins.str
     """Id of the query."""
     outcome: _common_pb2.Outcome.ValueType
@@ -118,6 +165,12 @@ class GenerateResponse(_message.Message):
     def unknown_words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Words of the prompt that the variant does not know; empty when it knows all, or cannot tell."""
 
+    @_builtins.property
+    def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___GenerateResponse]:
+        """Of a call for several images: the answers for images 1, 2, ...; this one is for image 0. Empty
+        in streams, where each image has its own `done`.
+        """
+
     def __init__(
         self,
         *,
@@ -134,10 +187,11 @@ class GenerateResponse(_message.Message):
         worker_id: _builtins.str = ...,
         reason: _builtins.str = ...,
         unknown_words: _abc.Iterable[_builtins.str] | None = ...,
+        others: _abc.Iterable[Global___GenerateResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_percentile", b"_percentile", "confidence", b"confidence", "image", b"image", "percentile", b"percentile", "times", b"times"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_percentile", b"_percentile", "cascade_id", b"cascade_id", "confidence", b"confidence", "image", b"image", "outcome", b"outcome", "percentile", b"percentile", "plan_id", b"plan_id", "query_id", b"query_id", "reason", b"reason", "seed", b"seed", "times", b"times", "unknown_words", b"unknown_words", "variant_id", b"variant_id", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_percentile", b"_percentile", "cascade_id", b"cascade_id", "confidence", b"confidence", "image", b"image", "others", b"others", "outcome", b"outcome", "percentile", b"percentile", "plan_id", b"plan_id", "query_id", b"query_id", "reason", b"reason", "seed", b"seed", "times", b"times", "unknown_words", b"unknown_words", "variant_id", b"variant_id", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -159,8 +213,12 @@ class GenerateEvent(_message.Message):
     STARTED_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
     query_id: _builtins.str
     """Id of the query."""
+    index: _builtins.int
+    """Which image of the call it is about, 0 to n - 1."""
     @_builtins.property
     def queued(self) -> Global___QueuedEvent:
         """The query waits."""
@@ -175,7 +233,11 @@ class GenerateEvent(_message.Message):
 
     @_builtins.property
     def done(self) -> Global___GenerateResponse:
-        """The answer; always the last event."""
+        """The answer; always the last event of its image."""
+
+    @_builtins.property
+    def progress(self) -> Global___ProgressEvent:
+        """A worker has finished a denoising step; at most about ten per second."""
 
     def __init__(
         self,
@@ -185,16 +247,46 @@ class GenerateEvent(_message.Message):
         started: Global___StartedEvent | None = ...,
         preview: Global___PreviewEvent | None = ...,
         done: Global___GenerateResponse | None = ...,
+        progress: Global___ProgressEvent | None = ...,
+        index: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "event", b"event", "preview", b"preview", "queued", b"queued", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "event", b"event", "preview", b"preview", "progress", b"progress", "queued", b"queued", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "event", b"event", "preview", b"preview", "query_id", b"query_id", "queued", b"queued", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "event", b"event", "index", b"index", "preview", b"preview", "progress", b"progress", "query_id", b"query_id", "queued", b"queued", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["queued", "started", "preview", "done"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["queued", "started", "preview", "done", "progress"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___GenerateEvent: _TypeAlias = GenerateEvent  # noqa: Y015
+
+@_typing.final
+class ProgressEvent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIANT_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    NUM_STEPS_FIELD_NUMBER: _builtins.int
+    variant_id: _builtins.str
+    """Variant that draws."""
+    step: _builtins.int
+    """Denoising steps done, 1 to num_steps."""
+    num_steps: _builtins.int
+    """Denoising steps in all; what follows them (decoding, scoring) takes no step."""
+    def __init__(
+        self,
+        *,
+        variant_id: _builtins.str = ...,
+        step: _builtins.int = ...,
+        num_steps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["num_steps", b"num_steps", "step", b"step", "variant_id", b"variant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProgressEvent: _TypeAlias = ProgressEvent  # noqa: Y015
 
 @_typing.final
 class QueuedEvent(_message.Message):
@@ -317,6 +409,7 @@ class QueryRecord(_message.Message):
     AGE_S_FIELD_NUMBER: _builtins.int
     TIMES_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     query_id: _builtins.str
     """Id of the query."""
     outcome: _common_pb2.Outcome.ValueType
@@ -337,6 +430,10 @@ class QueryRecord(_message.Message):
     def times(self) -> _common_pb2.StageTimes:
         """Final only: where the time went."""
 
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueryStep]:
+        """What happened to it, in order."""
+
     def __init__(
         self,
         *,
@@ -349,10 +446,11 @@ class QueryRecord(_message.Message):
         age_s: _builtins.float = ...,
         times: _common_pb2.StageTimes | None = ...,
         reason: _builtins.str = ...,
+        steps: _abc.Iterable[Global___QueryStep] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_percentile", b"_percentile", "confidence", b"confidence", "percentile", b"percentile", "times", b"times"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_percentile", b"_percentile", "age_s", b"age_s", "cascade_id", b"cascade_id", "confidence", b"confidence", "outcome", b"outcome", "percentile", b"percentile", "phase", b"phase", "query_id", b"query_id", "reason", b"reason", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_percentile", b"_percentile", "age_s", b"age_s", "cascade_id", b"cascade_id", "confidence", b"confidence", "outcome", b"outcome", "percentile", b"percentile", "phase", b"phase", "query_id", b"query_id", "reason", b"reason", "steps", b"steps", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -364,3 +462,51 @@ class QueryRecord(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__percentile) -> _WhichOneofReturnType__percentile | None: ...
 
 Global___QueryRecord: _TypeAlias = QueryRecord  # noqa: Y015
+
+@_typing.final
+class QueryStep(_message.Message):
+    """One thing that happened to a query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AT_S_FIELD_NUMBER: _builtins.int
+    VARIANT_ID_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    PLAN_ID_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"arrived", "light_batch", "light_image", "deferred", "heavy_batch", "heavy_image", "no_image",
+    "batch_lost" (its worker broke or refused it), or an outcome, which is the last.
+    """
+    at_s: _builtins.float
+    """Seconds after it arrived."""
+    variant_id: _builtins.str
+    """Variant at work, if any."""
+    worker_id: _builtins.str
+    """Worker at work, if any."""
+    batch_size: _builtins.int
+    """Queries in its batch; 0 when it was in none."""
+    plan_id: _builtins.int
+    """Plan in force; 0 before the first."""
+    detail: _builtins.str
+    """One sentence; empty when there is nothing to add."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        at_s: _builtins.float = ...,
+        variant_id: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        batch_size: _builtins.int = ...,
+        plan_id: _builtins.int = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_s", b"at_s", "batch_size", b"batch_size", "detail", b"detail", "name", b"name", "plan_id", b"plan_id", "variant_id", b"variant_id", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryStep: _TypeAlias = QueryStep  # noqa: Y015

@@ -31,7 +31,14 @@ class ImageGenerationStub(object):
     The deadline of a query is the smallest of the RPC's own deadline, `deadline_s` and the SLO of
     the cascade. Errors: INVALID_ARGUMENT names the field (google.rpc.BadRequest);
     RESOURCE_EXHAUSTED says when to retry (google.rpc.RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE
-    while the server drains or starts; INTERNAL when a variant failed and no image was at hand.
+    while the server drains or starts; INTERNAL when a variant failed and no image was at hand;
+    ALREADY_EXISTS when the id belongs to a different request. Every status carries a
+    google.rpc.ErrorInfo of domain "diffserve" whose reason programs can rely on.
+
+    Several images (`n`) are drawn as queries of their own, spread over the workers. When one of them
+    fails, the others are cancelled and the call fails with that one's status.
+
+    `query_id` makes a call safe to repeat: see there.
     """
 
     def __init__(self, channel):
@@ -63,19 +70,28 @@ class ImageGenerationServicer(object):
     The deadline of a query is the smallest of the RPC's own deadline, `deadline_s` and the SLO of
     the cascade. Errors: INVALID_ARGUMENT names the field (google.rpc.BadRequest);
     RESOURCE_EXHAUSTED says when to retry (google.rpc.RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE
-    while the server drains or starts; INTERNAL when a variant failed and no image was at hand.
+    while the server drains or starts; INTERNAL when a variant failed and no image was at hand;
+    ALREADY_EXISTS when the id belongs to a different request. Every status carries a
+    google.rpc.ErrorInfo of domain "diffserve" whose reason programs can rely on.
+
+    Several images (`n`) are drawn as queries of their own, spread over the workers. When one of them
+    fails, the others are cancelled and the call fails with that one's status.
+
+    `query_id` makes a call safe to repeat: see there.
     """
 
     def Generate(self, request, context):
-        """Draws one image and answers once.
+        """Draws `n` images and answers once. Several large images exceed 4 MiB, the limit that gRPC sets
+        clients: raise it, or stream, where each image is a message of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GenerateStream(self, request, context):
-        """Draws one image and tells what happens on the way: queued, started, the light image as
-        preview, deferred, the final image. The last event is always `done`.
+        """Draws `n` images and tells what happens on the way: queued, started, steps, the light image as
+        preview, deferred, the final image. The last event of each image is its `done`; the stream ends
+        with the last of these.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,7 +136,14 @@ class ImageGeneration(object):
     The deadline of a query is the smallest of the RPC's own deadline, `deadline_s` and the SLO of
     the cascade. Errors: INVALID_ARGUMENT names the field (google.rpc.BadRequest);
     RESOURCE_EXHAUSTED says when to retry (google.rpc.RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE
-    while the server drains or starts; INTERNAL when a variant failed and no image was at hand.
+    while the server drains or starts; INTERNAL when a variant failed and no image was at hand;
+    ALREADY_EXISTS when the id belongs to a different request. Every status carries a
+    google.rpc.ErrorInfo of domain "diffserve" whose reason programs can rely on.
+
+    Several images (`n`) are drawn as queries of their own, spread over the workers. When one of them
+    fails, the others are cancelled and the call fails with that one's status.
+
+    `query_id` makes a call safe to repeat: see there.
     """
 
     @staticmethod

@@ -32,7 +32,14 @@ class ImageGenerationStub:
     The deadline of a query is the smallest of the RPC's own deadline, `deadline_s` and the SLO of
     the cascade. Errors: INVALID_ARGUMENT names the field (google.rpc.BadRequest);
     RESOURCE_EXHAUSTED says when to retry (google.rpc.RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE
-    while the server drains or starts; INTERNAL when a variant failed and no image was at hand.
+    while the server drains or starts; INTERNAL when a variant failed and no image was at hand;
+    ALREADY_EXISTS when the id belongs to a different request. Every status carries a
+    google.rpc.ErrorInfo of domain "diffserve" whose reason programs can rely on.
+
+    Several images (`n`) are drawn as queries of their own, spread over the workers. When one of them
+    fails, the others are cancelled and the call fails with that one's status.
+
+    `query_id` makes a call safe to repeat: see there.
     """
 
     @_typing.overload
@@ -40,10 +47,13 @@ class ImageGenerationStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ImageGenerationAsyncStub: ...
     Generate: _grpc.UnaryUnaryMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateResponse]
-    """Draws one image and answers once."""
+    """Draws `n` images and answers once. Several large images exceed 4 MiB, the limit that gRPC sets
+    clients: raise it, or stream, where each image is a message of its own.
+    """
     GenerateStream: _grpc.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateEvent]
-    """Draws one image and tells what happens on the way: queued, started, the light image as
-    preview, deferred, the final image. The last event is always `done`.
+    """Draws `n` images and tells what happens on the way: queued, started, steps, the light image as
+    preview, deferred, the final image. The last event of each image is its `done`; the stream ends
+    with the last of these.
     """
     GetQuery: _grpc.UnaryUnaryMultiCallable[_generation_pb2.GetQueryRequest, _generation_pb2.QueryRecord]
     """Tells where a query stands, or how it ended, while the load balancer remembers it."""
@@ -55,15 +65,25 @@ class ImageGenerationAsyncStub(ImageGenerationStub):
     The deadline of a query is the smallest of the RPC's own deadline, `deadline_s` and the SLO of
     the cascade. Errors: INVALID_ARGUMENT names the field (google.rpc.BadRequest);
     RESOURCE_EXHAUSTED says when to retry (google.rpc.RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE
-    while the server drains or starts; INTERNAL when a variant failed and no image was at hand.
+    while the server drains or starts; INTERNAL when a variant failed and no image was at hand;
+    ALREADY_EXISTS when the id belongs to a different request. Every status carries a
+    google.rpc.ErrorInfo of domain "diffserve" whose reason programs can rely on.
+
+    Several images (`n`) are drawn as queries of their own, spread over the workers. When one of them
+    fails, the others are cancelled and the call fails with that one's status.
+
+    `query_id` makes a call safe to repeat: see there.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryUnaryMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateResponse]  # type: ignore[assignment]
-    """Draws one image and answers once."""
+    """Draws `n` images and answers once. Several large images exceed 4 MiB, the limit that gRPC sets
+    clients: raise it, or stream, where each image is a message of its own.
+    """
     GenerateStream: _aio.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateEvent]  # type: ignore[assignment]
-    """Draws one image and tells what happens on the way: queued, started, the light image as
-    preview, deferred, the final image. The last event is always `done`.
+    """Draws `n` images and tells what happens on the way: queued, started, steps, the light image as
+    preview, deferred, the final image. The last event of each image is its `done`; the stream ends
+    with the last of these.
     """
     GetQuery: _aio.UnaryUnaryMultiCallable[_generation_pb2.GetQueryRequest, _generation_pb2.QueryRecord]  # type: ignore[assignment]
     """Tells where a query stands, or how it ended, while the load balancer remembers it."""
@@ -74,7 +94,14 @@ class ImageGenerationServicer(metaclass=_abc_1.ABCMeta):
     The deadline of a query is the smallest of the RPC's own deadline, `deadline_s` and the SLO of
     the cascade. Errors: INVALID_ARGUMENT names the field (google.rpc.BadRequest);
     RESOURCE_EXHAUSTED says when to retry (google.rpc.RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE
-    while the server drains or starts; INTERNAL when a variant failed and no image was at hand.
+    while the server drains or starts; INTERNAL when a variant failed and no image was at hand;
+    ALREADY_EXISTS when the id belongs to a different request. Every status carries a
+    google.rpc.ErrorInfo of domain "diffserve" whose reason programs can rely on.
+
+    Several images (`n`) are drawn as queries of their own, spread over the workers. When one of them
+    fails, the others are cancelled and the call fails with that one's status.
+
+    `query_id` makes a call safe to repeat: see there.
     """
 
     @_abc_1.abstractmethod
@@ -83,7 +110,9 @@ class ImageGenerationServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_pb2.GenerateResponse, _abc.Awaitable[_generation_pb2.GenerateResponse]]:
-        """Draws one image and answers once."""
+        """Draws `n` images and answers once. Several large images exceed 4 MiB, the limit that gRPC sets
+        clients: raise it, or stream, where each image is a message of its own.
+        """
 
     @_abc_1.abstractmethod
     def GenerateStream(
@@ -91,8 +120,9 @@ class ImageGenerationServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_pb2.GenerateEvent], _abc.AsyncIterator[_generation_pb2.GenerateEvent]]:
-        """Draws one image and tells what happens on the way: queued, started, the light image as
-        preview, deferred, the final image. The last event is always `done`.
+        """Draws `n` images and tells what happens on the way: queued, started, steps, the light image as
+        preview, deferred, the final image. The last event of each image is its `done`; the stream ends
+        with the last of these.
         """
 
     @_abc_1.abstractmethod

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from diffserve.rpc.v1 import common_pb2 as diffserve_dot_rpc_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64iffserve/rpc/v1/worker.proto\x12\x10\x64iffserve.rpc.v1\x1a\x1d\x64iffserve/rpc/v1/common.proto\"\x8d\x01\n\x0e\x45xecuteRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\x03\x12\x12\n\nvariant_id\x18\x02 \x01(\t\x12-\n\x07queries\x18\x03 \x03(\x0b\x32\x1c.diffserve.rpc.v1.BatchQuery\x12\x15\n\rdiscriminator\x18\x04 \x01(\t\x12\x0f\n\x07plan_id\x18\x05 \x01(\x03\"\x99\x01\n\nBatchQuery\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12:\n\nparameters\x18\x02 \x01(\x0b\x32&.diffserve.rpc.v1.GenerationParameters\x12\x10\n\x08\x62udget_s\x18\x03 \x01(\x01\x12+\n\x05light\x18\x04 \x01(\x0b\x32\x1c.diffserve.rpc.v1.LightScore\"\xb5\x01\n\x0c\x45xecuteEvent\x12\x35\n\x07started\x18\x01 \x01(\x0b\x32\".diffserve.rpc.v1.ExecutionStartedH\x00\x12\x34\n\x08released\x18\x02 \x01(\x0b\x32 .diffserve.rpc.v1.DeviceReleasedH\x00\x12/\n\x06result\x18\x03 \x01(\x0b\x32\x1d.diffserve.rpc.v1.QueryResultH\x00\x42\x07\n\x05\x65vent\"$\n\x10\x45xecutionStarted\x12\x10\n\x08staged_s\x18\x01 \x01(\x01\"%\n\x0e\x44\x65viceReleased\x12\x13\n\x0b\x65xecution_s\x18\x01 \x01(\x01\"\xf8\x01\n\x0bQueryResult\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12&\n\x05image\x18\x02 \x01(\x0b\x32\x17.diffserve.rpc.v1.Image\x12\x17\n\nconfidence\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\npercentile\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\tscoring_s\x18\x05 \x01(\x01\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x0f\n\x07\x61\x62orted\x18\x07 \x01(\x08\x12\x15\n\rscoring_error\x18\x08 \x01(\t\x12\x15\n\runknown_words\x18\t \x03(\tB\r\n\x0b_confidenceB\r\n\x0b_percentile\"!\n\x0c\x41\x62ortRequest\x12\x11\n\tquery_ids\x18\x01 \x03(\t\"$\n\rAbortResponse\x12\x13\n\x0bnum_aborted\x18\x01 \x01(\x05\"H\n\rAssignRequest\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x0f\n\x07plan_id\x18\x02 \x01(\x03\x12\x12\n\ncoresident\x18\x03 \x03(\t\"2\n\x0e\x41ssignResponse\x12\x0e\n\x06load_s\x18\x01 \x01(\x01\x12\x10\n\x08resident\x18\x02 \x03(\t\"\x1e\n\x0c\x44rainRequest\x12\x0e\n\x06resume\x18\x01 \x01(\x08\"%\n\rDrainResponse\x12\x14\n\x0cnum_finished\x18\x01 \x01(\x05\"\x11\n\x0f\x44\x65scribeRequest\"\xfc\x01\n\x10\x44\x65scribeResponse\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x10\n\x08resident\x18\x03 \x03(\t\x12\x10\n\x08\x61ssigned\x18\x04 \x01(\t\x12\x0f\n\x07plan_id\x18\x05 \x01(\x03\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x12\x19\n\x11memory_used_bytes\x18\x07 \x01(\x03\x12\x1a\n\x12memory_total_bytes\x18\x08 \x01(\x03\x12\x32\n\tlatencies\x18\t \x03(\x0b\x32\x1f.diffserve.rpc.v1.LatencySample\x12\x13\n\x0bnum_batches\x18\n \x01(\x03\"\x81\x01\n\rLatencySample\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x12\n\nbatch_size\x18\x02 \x01(\x05\x12\x17\n\x0f\x65xecution_s_p50\x18\x03 \x01(\x01\x12\x17\n\x0f\x65xecution_s_p95\x18\x04 \x01(\x01\x12\x16\n\x0enum_executions\x18\x05 \x01(\x03\x32\x8b\x03\n\x06Worker\x12M\n\x07\x45xecute\x12 .diffserve.rpc.v1.ExecuteRequest\x1a\x1e.diffserve.rpc.v1.ExecuteEvent0\x01\x12H\n\x05\x41\x62ort\x12\x1e.diffserve.rpc.v1.AbortRequest\x1a\x1f.diffserve.rpc.v1.AbortResponse\x12K\n\x06\x41ssign\x12\x1f.diffserve.rpc.v1.AssignRequest\x1a .diffserve.rpc.v1.AssignResponse\x12H\n\x05\x44rain\x12\x1e.diffserve.rpc.v1.DrainRequest\x1a\x1f.diffserve.rpc.v1.DrainResponse\x12Q\n\x08\x44\x65scribe\x12!.diffserve.rpc.v1.DescribeRequest\x1a\".diffserve.rpc.v1.DescribeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64iffserve/rpc/v1/worker.proto\x12\x10\x64iffserve.rpc.v1\x1a\x1d\x64iffserve/rpc/v1/common.proto\"\xbd\x01\n\x0e\x45xecuteRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\x03\x12\x12\n\nvariant_id\x18\x02 \x01(\t\x12-\n\x07queries\x18\x03 \x03(\x0b\x32\x1c.diffserve.rpc.v1.BatchQuery\x12\x15\n\rdiscriminator\x18\x04 \x01(\t\x12\x0f\n\x07plan_id\x18\x05 \x01(\x03\x12\x18\n\x10reports_progress\x18\x06 \x01(\x08\x12\x14\n\x0conly_if_idle\x18\x07 \x01(\x08\"\x99\x01\n\nBatchQuery\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12:\n\nparameters\x18\x02 \x01(\x0b\x32&.diffserve.rpc.v1.GenerationParameters\x12\x10\n\x08\x62udget_s\x18\x03 \x01(\x01\x12+\n\x05light\x18\x04 \x01(\x0b\x32\x1c.diffserve.rpc.v1.LightScore\"\xe9\x01\n\x0c\x45xecuteEvent\x12\x35\n\x07started\x18\x01 \x01(\x0b\x32\".diffserve.rpc.v1.ExecutionStartedH\x00\x12\x34\n\x08released\x18\x02 \x01(\x0b\x32 .diffserve.rpc.v1.DeviceReleasedH\x00\x12/\n\x06result\x18\x03 \x01(\x0b\x32\x1d.diffserve.rpc.v1.QueryResultH\x00\x12\x32\n\x08progress\x18\x04 \x01(\x0b\x32\x1e.diffserve.rpc.v1.StepProgressH\x00\x42\x07\n\x05\x65vent\"/\n\x0cStepProgress\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x11\n\tnum_steps\x18\x02 \x01(\x05\"$\n\x10\x45xecutionStarted\x12\x10\n\x08staged_s\x18\x01 \x01(\x01\"%\n\x0e\x44\x65viceReleased\x12\x13\n\x0b\x65xecution_s\x18\x01 \x01(\x01\"\xf8\x01\n\x0bQueryResult\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12&\n\x05image\x18\x02 \x01(\x0b\x32\x17.diffserve.rpc.v1.Image\x12\x17\n\nconfidence\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\npercentile\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\tscoring_s\x18\x05 \x01(\x01\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x0f\n\x07\x61\x62orted\x18\x07 \x01(\x08\x12\x15\n\rscoring_error\x18\x08 \x01(\t\x12\x15\n\runknown_words\x18\t \x03(\tB\r\n\x0b_confidenceB\r\n\x0b_percentile\"!\n\x0c\x41\x62ortRequest\x12\x11\n\tquery_ids\x18\x01 \x03(\t\"$\n\rAbortResponse\x12\x13\n\x0bnum_aborted\x18\x01 \x01(\x05\"H\n\rAssignRequest\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x0f\n\x07plan_id\x18\x02 \x01(\x03\x12\x12\n\ncoresident\x18\x03 \x03(\t\"2\n\x0e\x41ssignResponse\x12\x0e\n\x06load_s\x18\x01 \x01(\x01\x12\x10\n\x08resident\x18\x02 \x03(\t\"\x1e\n\x0c\x44rainRequest\x12\x0e\n\x06resume\x18\x01 \x01(\x08\"%\n\rDrainResponse\x12\x14\n\x0cnum_finished\x18\x01 \x01(\x05\"\x10\n\x0eRestartRequest\";\n\x0fRestartResponse\x12\x13\n\x0b\x65xit_status\x18\x01 \x01(\x05\x12\x13\n\x0bnum_running\x18\x02 \x01(\x05\"\x11\n\x0f\x44\x65scribeRequest\"\xfc\x01\n\x10\x44\x65scribeResponse\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x10\n\x08resident\x18\x03 \x03(\t\x12\x10\n\x08\x61ssigned\x18\x04 \x01(\t\x12\x0f\n\x07plan_id\x18\x05 \x01(\x03\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x12\x19\n\x11memory_used_bytes\x18\x07 \x01(\x03\x12\x1a\n\x12memory_total_bytes\x18\x08 \x01(\x03\x12\x32\n\tlatencies\x18\t \x03(\x0b\x32\x1f.diffserve.rpc.v1.LatencySample\x12\x13\n\x0bnum_batches\x18\n \x01(\x03\"\x81\x01\n\rLatencySample\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x12\n\nbatch_size\x18\x02 \x01(\x05\x12\x17\n\x0f\x65xecution_s_p50\x18\x03 \x01(\x01\x12\x17\n\x0f\x65xecution_s_p95\x18\x04 \x01(\x01\x12\x16\n\x0enum_executions\x18\x05 \x01(\x03\x32\xdb\x03\n\x06Worker\x12M\n\x07\x45xecute\x12 .diffserve.rpc.v1.ExecuteRequest\x1a\x1e.diffserve.rpc.v1.ExecuteEvent0\x01\x12H\n\x05\x41\x62ort\x12\x1e.diffserve.rpc.v1.AbortRequest\x1a\x1f.diffserve.rpc.v1.AbortResponse\x12K\n\x06\x41ssign\x12\x1f.diffserve.rpc.v1.AssignRequest\x1a .diffserve.rpc.v1.AssignResponse\x12H\n\x05\x44rain\x12\x1e.diffserve.rpc.v1.DrainRequest\x1a\x1f.diffserve.rpc.v1.DrainResponse\x12N\n\x07Restart\x12 .diffserve.rpc.v1.RestartRequest\x1a!.diffserve.rpc.v1.RestartResponse\x12Q\n\x08\x44\x65scribe\x12!.diffserve.rpc.v1.DescribeRequest\x1a\".diffserve.rpc.v1.DescribeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,35 +33,41 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'diffserve.rpc.v1.worker_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXECUTEREQUEST']._serialized_start=83
-  _globals['_EXECUTEREQUEST']._serialized_end=224
-  _globals['_BATCHQUERY']._serialized_start=227
-  _globals['_BATCHQUERY']._serialized_end=380
-  _globals['_EXECUTEEVENT']._serialized_start=383
-  _globals['_EXECUTEEVENT']._serialized_end=564
-  _globals['_EXECUTIONSTARTED']._serialized_start=566
-  _globals['_EXECUTIONSTARTED']._serialized_end=602
-  _globals['_DEVICERELEASED']._serialized_start=604
-  _globals['_DEVICERELEASED']._serialized_end=641
-  _globals['_QUERYRESULT']._serialized_start=644
-  _globals['_QUERYRESULT']._serialized_end=892
-  _globals['_ABORTREQUEST']._serialized_start=894
-  _globals['_ABORTREQUEST']._serialized_end=927
-  _globals['_ABORTRESPONSE']._serialized_start=929
-  _globals['_ABORTRESPONSE']._serialized_end=965
-  _globals['_ASSIGNREQUEST']._serialized_start=967
-  _globals['_ASSIGNREQUEST']._serialized_end=1039
-  _globals['_ASSIGNRESPONSE']._serialized_start=1041
-  _globals['_ASSIGNRESPONSE']._serialized_end=1091
-  _globals['_DRAINREQUEST']._serialized_start=1093
-  _globals['_DRAINREQUEST']._serialized_end=1123
-  _globals['_DRAINRESPONSE']._serialized_start=1125
-  _globals['_DRAINRESPONSE']._serialized_end=1162
-  _globals['_DESCRIBEREQUEST']._serialized_start=1164
-  _globals['_DESCRIBEREQUEST']._serialized_end=1181
-  _globals['_DESCRIBERESPONSE']._serialized_start=1184
-  _globals['_DESCRIBERESPONSE']._serialized_end=1436
-  _globals['_LATENCYSAMPLE']._serialized_start=1439
-  _globals['_LATENCYSAMPLE']._serialized_end=1568
-  _globals['_WORKER']._serialized_start=1571
-  _globals['_WORKER']._serialized_end=1966
+  _globals['_EXECUTEREQUEST']._serialized_end=272
+  _globals['_BATCHQUERY']._serialized_start=275
+  _globals['_BATCHQUERY']._serialized_end=428
+  _globals['_EXECUTEEVENT']._serialized_start=431
+  _globals['_EXECUTEEVENT']._serialized_end=664
+  _globals['_STEPPROGRESS']._serialized_start=666
+  _globals['_STEPPROGRESS']._serialized_end=713
+  _globals['_EXECUTIONSTARTED']._serialized_start=715
+  _globals['_EXECUTIONSTARTED']._serialized_end=751
+  _globals['_DEVICERELEASED']._serialized_start=753
+  _globals['_DEVICERELEASED']._serialized_end=790
+  _globals['_QUERYRESULT']._serialized_start=793
+  _globals['_QUERYRESULT']._serialized_end=1041
+  _globals['_ABORTREQUEST']._serialized_start=1043
+  _globals['_ABORTREQUEST']._serialized_end=1076
+  _globals['_ABORTRESPONSE']._serialized_start=1078
+  _globals['_ABORTRESPONSE']._serialized_end=1114
+  _globals['_ASSIGNREQUEST']._serialized_start=1116
+  _globals['_ASSIGNREQUEST']._serialized_end=1188
+  _globals['_ASSIGNRESPONSE']._serialized_start=1190
+  _globals['_ASSIGNRESPONSE']._serialized_end=1240
+  _globals['_DRAINREQUEST']._serialized_start=1242
+  _globals['_DRAINREQUEST']._serialized_end=1272
+  _globals['_DRAINRESPONSE']._serialized_start=1274
+  _globals['_DRAINRESPONSE']._serialized_end=1311
+  _globals['_RESTARTREQUEST']._serialized_start=1313
+  _globals['_RESTARTREQUEST']._serialized_end=1329
+  _globals['_RESTARTRESPONSE']._serialized_start=1331
+  _globals['_RESTARTRESPONSE']._serialized_end=1390
+  _globals['_DESCRIBEREQUEST']._serialized_start=1392
+  _globals['_DESCRIBEREQUEST']._serialized_end=1409
+  _globals['_DESCRIBERESPONSE']._serialized_start=1412
+  _globals['_DESCRIBERESPONSE']._serialized_end=1664
+  _globals['_LATENCYSAMPLE']._serialized_start=1667
+  _globals['_LATENCYSAMPLE']._serialized_end=1796
+  _globals['_WORKER']._serialized_start=1799
+  _globals['_WORKER']._serialized_end=2274
 # @@protoc_insertion_point(module_scope)

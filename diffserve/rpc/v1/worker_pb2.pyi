@@ -28,6 +28,8 @@ class ExecuteRequest(_message.Message):
     QUERIES_FIELD_NUMBER: _builtins.int
     DISCRIMINATOR_FIELD_NUMBER: _builtins.int
     PLAN_ID_FIELD_NUMBER: _builtins.int
+    REPORTS_PROGRESS_FIELD_NUMBER: _builtins.int
+    ONLY_IF_IDLE_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.int
     """Unique within one load balancer."""
     variant_id: _builtins.str
@@ -36,6 +38,13 @@ class ExecuteRequest(_message.Message):
     """Name of the scoring model; empty means do not score."""
     plan_id: _builtins.int
     """Plan in force; 0 before the first one."""
+    reports_progress: _builtins.bool
+    """Somebody follows a query of the batch: send `progress`."""
+    only_if_idle: _builtins.bool
+    """Refuse the batch while anything is on the device, instead of staging it: the worker is used by
+    several load balancers. Such a refusal is RESOURCE_EXHAUSTED with reason WORKER_BUSY and the
+    expected seconds until the device is free as retry delay; it does not count as a try.
+    """
     @_builtins.property
     def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchQuery]:
         """1 or more; all of one size."""
@@ -48,10 +57,12 @@ class ExecuteRequest(_message.Message):
         queries: _abc.Iterable[Global___BatchQuery] | None = ...,
         discriminator: _builtins.str = ...,
         plan_id: _builtins.int = ...,
+        reports_progress: _builtins.bool = ...,
+        only_if_idle: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "discriminator", b"discriminator", "plan_id", b"plan_id", "queries", b"queries", "variant_id", b"variant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "discriminator", b"discriminator", "only_if_idle", b"only_if_idle", "plan_id", b"plan_id", "queries", b"queries", "reports_progress", b"reports_progress", "variant_id", b"variant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -102,6 +113,7 @@ class ExecuteEvent(_message.Message):
     STARTED_FIELD_NUMBER: _builtins.int
     RELEASED_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___ExecutionStarted:
         """The device began."""
@@ -114,22 +126,53 @@ class ExecuteEvent(_message.Message):
     def result(self) -> Global___QueryResult:
         """One query's image or error."""
 
+    @_builtins.property
+    def progress(self) -> Global___StepProgress:
+        """A denoising step of the whole batch is done; only where asked for, at most about ten per
+        second, and never after `released`.
+        """
+
     def __init__(
         self,
         *,
         started: Global___ExecutionStarted | None = ...,
         released: Global___DeviceReleased | None = ...,
         result: Global___QueryResult | None = ...,
+        progress: Global___StepProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "released", b"released", "result", b"result", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "progress", b"progress", "released", b"released", "result", b"result", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "released", b"released", "result", b"result", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "progress", b"progress", "released", b"released", "result", b"result", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "released", "result"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "released", "result", "progress"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___ExecuteEvent: _TypeAlias = ExecuteEvent  # noqa: Y015
+
+@_typing.final
+class StepProgress(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    NUM_STEPS_FIELD_NUMBER: _builtins.int
+    step: _builtins.int
+    """Steps done, 1 to num_steps."""
+    num_steps: _builtins.int
+    """Steps in all."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.int = ...,
+        num_steps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["num_steps", b"num_steps", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepProgress: _TypeAlias = StepProgress  # noqa: Y015
 
 @_typing.final
 class ExecutionStarted(_message.Message):
@@ -371,6 +414,45 @@ class DrainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DrainResponse: _TypeAlias = DrainResponse  # noqa: Y015
+
+@_typing.final
+class RestartRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartRequest: _TypeAlias = RestartRequest  # noqa: Y015
+
+@_typing.final
+class RestartResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXIT_STATUS_FIELD_NUMBER: _builtins.int
+    NUM_RUNNING_FIELD_NUMBER: _builtins.int
+    exit_status: _builtins.int
+    """Status with which the process will end."""
+    num_running: _builtins.int
+    """Batches to finish first."""
+    def __init__(
+        self,
+        *,
+        exit_status: _builtins.int = ...,
+        num_running: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exit_status", b"exit_status", "num_running", b"num_running"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartResponse: _TypeAlias = RestartResponse  # noqa: Y015
 
 @_typing.final
 class DescribeRequest(_message.Message):

@@ -55,6 +55,11 @@ class WorkerStub(object):
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.DrainRequest.SerializeToString,
                 response_deserializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.DrainResponse.FromString,
                 _registered_method=True)
+        self.Restart = channel.unary_unary(
+                '/diffserve.rpc.v1.Worker/Restart',
+                request_serializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.RestartRequest.SerializeToString,
+                response_deserializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.RestartResponse.FromString,
+                _registered_method=True)
         self.Describe = channel.unary_unary(
                 '/diffserve.rpc.v1.Worker/Describe',
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.DescribeRequest.SerializeToString,
@@ -98,6 +103,14 @@ class WorkerServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Restart(self, request, context):
+        """Finishes accepted batches, then ends the process with status 75, for a supervisor to start it
+        again. Answers at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Describe(self, request, context):
         """What this worker is and has.
         """
@@ -127,6 +140,11 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.Drain,
                     request_deserializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.DrainRequest.FromString,
                     response_serializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.DrainResponse.SerializeToString,
+            ),
+            'Restart': grpc.unary_unary_rpc_method_handler(
+                    servicer.Restart,
+                    request_deserializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.RestartRequest.FromString,
+                    response_serializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.RestartResponse.SerializeToString,
             ),
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
@@ -243,6 +261,33 @@ class Worker(object):
             '/diffserve.rpc.v1.Worker/Drain',
             diffserve_dot_rpc_dot_v1_dot_worker__pb2.DrainRequest.SerializeToString,
             diffserve_dot_rpc_dot_v1_dot_worker__pb2.DrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Restart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/diffserve.rpc.v1.Worker/Restart',
+            diffserve_dot_rpc_dot_v1_dot_worker__pb2.RestartRequest.SerializeToString,
+            diffserve_dot_rpc_dot_v1_dot_worker__pb2.RestartResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,10 @@ class WorkerStub:
     """Makes a variant resident and ready; returns when it is. Batches in progress finish first."""
     Drain: _grpc.UnaryUnaryMultiCallable[_worker_pb2.DrainRequest, _worker_pb2.DrainResponse]
     """Refuses new batches and returns once the running ones have finished."""
+    Restart: _grpc.UnaryUnaryMultiCallable[_worker_pb2.RestartRequest, _worker_pb2.RestartResponse]
+    """Finishes accepted batches, then ends the process with status 75, for a supervisor to start it
+    again. Answers at once.
+    """
     Describe: _grpc.UnaryUnaryMultiCallable[_worker_pb2.DescribeRequest, _worker_pb2.DescribeResponse]
     """What this worker is and has."""
 
@@ -67,6 +71,10 @@ class WorkerAsyncStub(WorkerStub):
     """Makes a variant resident and ready; returns when it is. Batches in progress finish first."""
     Drain: _aio.UnaryUnaryMultiCallable[_worker_pb2.DrainRequest, _worker_pb2.DrainResponse]  # type: ignore[assignment]
     """Refuses new batches and returns once the running ones have finished."""
+    Restart: _aio.UnaryUnaryMultiCallable[_worker_pb2.RestartRequest, _worker_pb2.RestartResponse]  # type: ignore[assignment]
+    """Finishes accepted batches, then ends the process with status 75, for a supervisor to start it
+    again. Answers at once.
+    """
     Describe: _aio.UnaryUnaryMultiCallable[_worker_pb2.DescribeRequest, _worker_pb2.DescribeResponse]  # type: ignore[assignment]
     """What this worker is and has."""
 
@@ -109,6 +117,16 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.DrainResponse, _abc.Awaitable[_worker_pb2.DrainResponse]]:
         """Refuses new batches and returns once the running ones have finished."""
+
+    @_abc_1.abstractmethod
+    def Restart(
+        self,
+        request: _worker_pb2.RestartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.RestartResponse, _abc.Awaitable[_worker_pb2.RestartResponse]]:
+        """Finishes accepted batches, then ends the process with status 75, for a supervisor to start it
+        again. Answers at once.
+        """
 
     @_abc_1.abstractmethod
     def Describe(

@@ -180,6 +180,7 @@ class FifoRouter:
         *,
         was_refused: bool = False,
         is_worker_lost: bool = False,
+        busy_s: float = 0.0,
     ) -> list[Action]:
         """Forget a batch; a refused one waits at the head of its worker's queue."""
         batch = self._batches.pop(batch_id, None)

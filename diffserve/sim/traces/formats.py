@@ -20,6 +20,9 @@ What was checked, and against what, when these were written (2026):
     ``AzureLMMInferenceTrace_multimodal.csv``: checked against its README and the rows that the
     authors' notebook prints. Their text-only traces of 2023 and 2024 have the same columns but for
     the number of images, and are read too.
+``decisions``
+    The decision log of a live load balancer (``loadbalancer.decision_log``) or of a simulation: its
+    ``arrive`` lines.
 ``katz``
     ``diffusion_model_request_trace.json`` of Katz (SwiftDiffusion): the field names and that it is
     one JSON array were checked against its README and scripts. How it writes the time is in
@@ -151,6 +154,17 @@ def read_katz(path: str) -> Instants:
     return Instants.of(times)
 
 
+def read_decisions(path: str) -> Instants:
+    """Read when queries arrived; their prompts are not in a decision log."""
+    times = []
+    with opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            time_s, _, rest = line.partition(" ")
+            if rest.startswith("arrive "):
+                times.append(Row(path, number, {"time": time_s}).number_of("time"))
+    return Instants.of(times)
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -182,6 +196,7 @@ FORMATS: Mapping[str, TraceFormat] = {
     "diffusiondb": TraceFormat(
         "DiffusionDB metadata, CSV or parquet", ("timestamp",), read_diffusiondb, ".parquet"
     ),
+    "decisions": TraceFormat("a decision log of ours", (), read_decisions, ".decisions"),
     "katz": TraceFormat("Katz (SwiftDiffusion) requests", (), read_katz, ".json"),
 }
 """Formats by name, those with the most telling columns first."""

@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 import diffserve
 from diffserve.catalog import Catalog
 from diffserve.errors import InputError, NotFoundError
+from diffserve.observability.instruments import CONTENT_TYPE
+from diffserve.observability.propagation import TRACEPARENT, incoming
 from services.loadbalancer.door import Door
 from services.loadbalancer.http import console, errors, images
 from services.loadbalancer.http.console import StatusSource
@@ -92,6 +94,33 @@ def _add_probes(app: FastAPI, is_ready: Callable[[], bool]) -> None:
         if is_ready():
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready"}, status_code=503)
+
+
+def add_metrics(app: FastAPI, exposition: Callable[[], bytes]) -> None:
+    """Serve what ``exposition`` returns as ``/metrics``."""
+
+    @app.get(
+        "/metrics",
+        tags=["probes"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}},
+    )
+    async def metrics() -> Response:
+        """Return the metrics in Prometheus's text format."""
+        return Response(exposition(), media_type=CONTENT_TYPE)
+
+
+class TraceParent:
+    """Lets queries go on with the trace of the request that asks for them."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        headers = dict(scope.get("headers", ()))
+        incoming.set(headers.get(TRACEPARENT.encode(), b"").decode("latin-1"))
+        await self._app(scope, receive, send)
 
 
 class BodyLimit:

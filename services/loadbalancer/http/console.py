@@ -105,6 +105,13 @@ def _values(event: generation_pb2.GenerateEvent) -> dict[str, Any]:
             }
         case "started":
             return {"variant": event.started.variant_id, "worker": event.started.worker_id}
+        case "progress":
+            progress = event.progress
+            return {
+                "variant": progress.variant_id,
+                "step": progress.step,
+                "num_steps": progress.num_steps,
+            }
         case "preview":
             return {"image": _data_url(event.preview.image), "reason": event.preview.reason}
         case "done":

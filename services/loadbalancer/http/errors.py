@@ -44,6 +44,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DiffServeError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_bug)
 
 
 def to_response(error: DiffServeError) -> JSONResponse:
@@ -70,6 +71,11 @@ def parameter_of(field: str) -> str:
 async def _on_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DiffServeError)
     return to_response(error)
+
+
+async def _on_bug(request: Request, error: Exception) -> JSONResponse:
+    """Answer in the same form; the framework raises the error again, so that it is logged."""
+    return to_response(DiffServeError("the service failed; its log says why"))
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -82,6 +82,9 @@ class Story(BaseModel):
     seed: int = Field(description="Reproduces the image.")
     worker: str
     unknown_words: list[str] = Field(description="Words that the variant does not know.")
+    first_image_s: float = Field(
+        description="Seconds until an image could be shown: the light one unless skipped."
+    )
     stage_s: dict[str, float] = Field(description="Seconds spent in each stage, and in total.")
 
 

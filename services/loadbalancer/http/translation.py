@@ -90,8 +90,18 @@ def story_of(answer: generation_pb2.GenerateResponse) -> Story:
         seed=answer.seed,
         worker=answer.worker_id,
         unknown_words=list(answer.unknown_words),
+        first_image_s=round(_first_image_s(answer), 6),
         stage_s={stage: round(getattr(answer.times, f"{stage}_s"), 6) for stage in _STAGES},
     )
+
+
+def _first_image_s(answer: generation_pb2.GenerateResponse) -> float:
+    """Return when a watching client saw an image: a deferred query's preview, or the answer."""
+    times = answer.times
+    has_preview = answer.outcome == common_pb2.OUTCOME_HEAVY and times.light_execution_s > 0
+    if not has_preview:
+        return times.total_s
+    return times.light_queue_s + times.light_execution_s + times.scoring_s
 
 
 def quality_of(answers: Sequence[generation_pb2.GenerateResponse]) -> str:

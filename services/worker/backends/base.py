@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,10 @@ Picture = Pixels | BackendError
 """An image, or why this query gets none."""
 
 
+OnStep = Callable[[int, int], None]
+"""Called with the denoising steps done and those there are."""
+
+
 class Interrupted(Exception):
     """The batch was stopped before its images were ready."""
 
@@ -34,8 +39,12 @@ class Replica(Protocol):
 
     memory_bytes: int
 
-    def run(self, batch: BatchSpec, stop: threading.Event) -> list[Picture]:
+    def run(
+        self, batch: BatchSpec, stop: threading.Event, on_step: OnStep | None = None
+    ) -> list[Picture]:
         """Return one image per query, in order.
+
+        ``on_step``, where given, is called after each denoising step of the batch.
 
         Raises:
             Interrupted: ``stop`` was set; noticed at the next denoising step.

@@ -12,7 +12,7 @@ import torch
 
 from diffserve.core import Variant
 from diffserve.errors import BackendError, ConfigError
-from services.worker.backends.base import Interrupted, Picture, Replica
+from services.worker.backends.base import Interrupted, OnStep, Picture, Replica
 from services.worker.backends.loading import load_pipeline, make_scheduler, weight_bytes_on_disk
 from services.worker.backends.safety import SafetyChecker
 from services.worker.batch import BatchSpec, Drawing
@@ -41,7 +41,9 @@ class DiffusersReplica:
         config = getattr(pipeline, "config", {})
         self._zeroes_empty_negatives = bool(config.get("force_zeros_for_empty_prompt", False))
 
-    def run(self, batch: BatchSpec, stop: threading.Event) -> list[Picture]:
+    def run(
+        self, batch: BatchSpec, stop: threading.Event, on_step: OnStep | None = None
+    ) -> list[Picture]:
         """Run the pipeline once; see ``Replica.run``.
 
         Raises:
@@ -51,8 +53,10 @@ class DiffusersReplica:
         images: dict[str, Picture] = {}
         failure = ""
         try:
-            for drawings in self._alike(batch.drawings):
-                made = self._call(batch, drawings, stop)
+            groups = self._alike(batch.drawings)
+            for index, drawings in enumerate(groups):
+                part = _part_of(on_step, index, len(groups))
+                made = self._call(batch, drawings, stop, part)
                 images.update(zip((d.query_id for d in drawings), made, strict=True))
         except Interrupted:
             raise
@@ -85,7 +89,11 @@ class DiffusersReplica:
         return [group for group in groups if group]
 
     def _call(
-        self, batch: BatchSpec, drawings: tuple[Drawing, ...], stop: threading.Event
+        self,
+        batch: BatchSpec,
+        drawings: tuple[Drawing, ...],
+        stop: threading.Event,
+        on_step: OnStep | None,
     ) -> list[Picture]:
         def stop_between_steps(
             pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]
@@ -93,6 +101,8 @@ class DiffusersReplica:
             # Raising ends the call here; the pipeline's own interrupt flag would still decode.
             if stop.is_set():
                 raise Interrupted
+            if on_step is not None:
+                on_step(step + 1, batch.num_inference_steps)
             return tensors
 
         if stop.is_set():
@@ -178,6 +188,13 @@ def _resolve_device(device: str) -> str:
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"worker.device: {device}: {torch.cuda.device_count()} CUDA devices here")
     return f"cuda:{resolved.index or 0}" if resolved.type == "cuda" else device
+
+
+def _part_of(on_step: OnStep | None, index: int, num_parts: int) -> OnStep | None:
+    """Return what counts the steps of one part of a batch as steps of the whole."""
+    if on_step is None or num_parts == 1:
+        return on_step
+    return lambda step, num_steps: on_step(index * num_steps + step, num_parts * num_steps)
 
 
 def _weight_bytes(pipeline: Any) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from diffserve.core import Variant
 from diffserve.profiles.latency import LatencyProfile
-from services.worker.backends.base import Interrupted, Picture, Replica
+from services.worker.backends.base import Interrupted, OnStep, Picture, Replica
 from services.worker.batch import BatchSpec
 from services.worker.memory import Memory, process_memory
 
@@ -35,7 +35,9 @@ class MockReplica:
         self.memory_bytes = variant.memory_bytes
         self._profile = profile
 
-    def run(self, batch: BatchSpec, stop: threading.Event) -> list[Picture]:
+    def run(
+        self, batch: BatchSpec, stop: threading.Event, on_step: OnStep | None = None
+    ) -> list[Picture]:
         """Draw, then wait for the rest of the profiled time unless stopped.
 
         Raises:
@@ -48,9 +50,14 @@ class MockReplica:
             draw(drawing.prompt, drawing.seed, batch.width, batch.height)
             for drawing in batch.drawings
         ]
-        # Waiting on the event is a sleep that the stop ends at once.
-        if stop.wait(max(0.0, started_s + execution_s - time.monotonic())):
-            raise Interrupted
+        num_waits = batch.num_inference_steps if on_step is not None else 1
+        for step in range(1, num_waits + 1):
+            # Waiting on the event is a sleep that the stop ends at once.
+            until_s = started_s + execution_s * step / num_waits
+            if stop.wait(max(0.0, until_s - time.monotonic())):
+                raise Interrupted
+            if on_step is not None:
+                on_step(step, num_waits)
         return images
 
     def unknown_words(self, prompt: str) -> tuple[str, ...]:

@@ -14,9 +14,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from diffserve.catalog import Catalog, load_catalog
 from diffserve.config import LoadBalancerSettings
 from diffserve.core import CascadePlan, Plan, WorkerInfo
+from diffserve.errors import WORKER_BUSY, OverloadedError
 from diffserve.rpc import convert
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.server import Health
+from diffserve.rpc.status import abort
 from diffserve.rpc.v1 import (
     common_pb2,
     controller_pb2,
@@ -37,6 +39,11 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
         self.light_s = 0.02
         self.heavy_s = 0.1
         self.refuses = False
+        self.busy_s = 0.0
+        self.num_busy = 0
+        self.num_steps = 0
+        self.num_image_bytes = 0
+        self.was_asked_for_steps: list[bool] = []
         self.executed: list[tuple[str, tuple[str, ...]]] = []
         self.parameters: list[common_pb2.GenerationParameters] = []
         self.light: list[common_pb2.LightScore] = []
@@ -47,10 +54,22 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
     ) -> AsyncIterator[worker_pb2.ExecuteEvent]:
         if self.refuses:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not resident")
+        if self.busy_s > 0.0:
+            self.num_busy += 1
+            await abort(
+                context,
+                OverloadedError(
+                    "busy", predicted_wait_s=0.0, retry_after_s=self.busy_s, cause=WORKER_BUSY
+                ),
+            )
         self.executed.append((request.variant_id, tuple(q.query_id for q in request.queries)))
         self.parameters += [query.parameters for query in request.queries]
         self.light += [query.light for query in request.queries if query.HasField("light")]
+        self.was_asked_for_steps.append(request.reports_progress)
         yield worker_pb2.ExecuteEvent(started=worker_pb2.ExecutionStarted())
+        for step in range(1, self.num_steps + 1):
+            progress = worker_pb2.StepProgress(step=step, num_steps=self.num_steps)
+            yield worker_pb2.ExecuteEvent(progress=progress)
         is_light = request.variant_id == "mock-light"
         seconds = self.light_s if is_light else self.heavy_s
         await asyncio.sleep(seconds)
@@ -71,7 +90,9 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
         kind = b"light:" if is_light else b"heavy:"
         result = worker_pb2.QueryResult(
             query_id=query.query_id,
-            image=common_pb2.Image(data=kind + prompt.encode(), media_type="image/png"),
+            image=common_pb2.Image(
+                data=kind + prompt.encode() + bytes(self.num_image_bytes), media_type="image/png"
+            ),
         )
         if is_light:
             result.confidence = result.percentile = float(prompt.split()[-1])
@@ -99,6 +120,7 @@ class Cluster:
     application: LoadBalancer
     controller: ScriptedController
     catalog: Catalog
+    port: int
     workers: dict[str, ScriptedWorker] = field(default_factory=dict)
     servers: dict[str, grpc.aio.Server] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
@@ -175,7 +197,7 @@ async def running_cluster(num_workers: int = 2, **options: Any) -> AsyncIterator
     starting = asyncio.create_task(application.start(Health([]), port))
     channel = open_channel(f"127.0.0.1:{port}")
     stub = generation_pb2_grpc.ImageGenerationStub(channel)
-    cluster = Cluster(stub, application, controller, catalog)
+    cluster = Cluster(stub, application, controller, catalog, port)
     try:
         for index in range(1, num_workers + 1):
             await cluster.start_worker(f"w{index}")

@@ -184,6 +184,21 @@ async def test_worker_that_refuses_is_left_alone_until_it_takes_work() -> None:
         assert await call == LIGHT
 
 
+async def test_busy_worker_is_not_lost_and_its_refusals_are_no_tries() -> None:
+    async with running_cluster(num_workers=1) as cluster:
+        worker = cluster.workers["w1"]
+        worker.busy_s = 0.05
+        call = asyncio.create_task(_outcome(cluster, "an owl 0.9"))
+        await asyncio.sleep(0.5)
+        assert not call.done()
+        assert 2 < worker.num_busy < 20
+        pool = cluster.application.balancer.pool("mock-light")
+        assert "w1" in pool.members
+        worker.busy_s = 0.0
+        assert await call == LIGHT
+        assert len(worker.executed) == 1
+
+
 async def test_heavy_loss_gives_the_light_image_in_time() -> None:
     async with running_cluster() as cluster:
         cluster.workers["w2"].heavy_s = 30.0
@@ -202,11 +217,9 @@ async def test_failed_light_image_is_an_internal_error_and_the_service_goes_on()
         assert await _outcome(cluster, "an owl 0.9") == LIGHT
 
 
-async def test_query_id_is_used_once_and_remembered() -> None:
+async def test_query_is_remembered_by_its_id() -> None:
     async with running_cluster() as cluster:
         await cluster.stub.Generate(request(query_id="mine"))
-        again = cluster.stub.Generate(request(query_id="mine"))
-        assert await code_of(again) is grpc.StatusCode.ALREADY_EXISTS
         record = await cluster.stub.GetQuery(generation_pb2.GetQueryRequest(query_id="mine"))
         assert (record.outcome, record.phase) == (LIGHT, "done")
         unknown = cluster.stub.GetQuery(generation_pb2.GetQueryRequest(query_id="other"))
@@ -258,3 +271,18 @@ def test_a_class_may_be_named_in_place_of_a_cascade_and_errors_list_both() -> No
     assert check_request(request(cascade_id="twin"), catalog) == "twin"
     with pytest.raises(InputError, match="there is mock, twin; or, as a class of several, both"):
         check_request(request(cascade_id="nope"), catalog)
+
+
+async def test_a_query_has_a_story() -> None:
+    async with running_cluster() as cluster:
+        answer = await cluster.stub.Generate(request("two owls 0.1"))
+        asked = generation_pb2.GetQueryRequest(query_id=answer.query_id)
+        steps = list((await cluster.stub.GetQuery(asked)).steps)
+        names = ["arrived", "light_batch", "light_image", "deferred", "heavy_batch", "heavy_image"]
+        assert [step.name for step in steps] == [*names, "heavy"]
+        assert [step.at_s for step in steps] == sorted(step.at_s for step in steps)
+        light = steps[1]
+        assert (light.variant_id, light.worker_id, light.batch_size) == ("mock-light", "w1", 1)
+        assert light.plan_id == 1
+        assert "ranks at 10 %" in steps[2].detail
+        assert steps[3].detail == steps[-1].detail == answer.reason

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from diffserve.catalog import Catalog
+from diffserve.errors import WORKER_BUSY, OverloadedError
+from diffserve.rpc.status import from_call
 from diffserve.rpc.v1 import worker_pb2
 from tests.services.worker.harness import (
     collect,
@@ -153,6 +155,22 @@ async def test_one_batch_runs_one_is_staged_the_third_is_refused(catalog: Catalo
         third = await collect(worker.stub.Execute(request("v-fast", "c")))
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert third.results["c"].image.data
+
+
+async def test_a_batch_for_an_idle_device_is_not_staged(catalog: Catalog) -> None:
+    async with running_worker(catalog) as worker:
+        first = asyncio.ensure_future(collect(worker.stub.Execute(request("v-slow", "a"))))
+        await worker.has_accepted(1)
+        choosy = request("v-fast", "b")
+        choosy.only_if_idle = True
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await collect(worker.stub.Execute(choosy))
+        assert (await first).results["a"].image.data
+        assert (await collect(worker.stub.Execute(choosy))).results["b"].image.data
+    error = from_call(refused.value)
+    assert isinstance(error, OverloadedError)
+    assert error.cause == WORKER_BUSY
+    assert 0.0 < error.retry_after_s <= 0.5
 
 
 async def test_aborting_one_query_leaves_its_mates_alone(catalog: Catalog) -> None:

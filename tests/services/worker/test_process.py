@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.server import SERVING
-from diffserve.rpc.v1 import worker_pb2_grpc
+from diffserve.rpc.v1 import worker_pb2, worker_pb2_grpc
 from tests.services.worker.harness import NOWHERE, collect, request
 
 ENVIRONMENT = {
@@ -102,3 +102,20 @@ def test_a_mock_deployment_imports_no_torch() -> None:
         check=True,
         timeout=30,
     )
+
+
+async def test_a_restart_finishes_accepted_work_and_ends_with_status_75() -> None:
+    async with (
+        process("services.worker", "--controller-address", NOWHERE) as (worker, address),
+        open_channel(address) as channel,
+    ):
+        stub = worker_pb2_grpc.WorkerStub(channel)
+        running = asyncio.ensure_future(collect(stub.Execute(request("mock-heavy", "a"))))
+        await asyncio.sleep(0.1)
+        answer = await stub.Restart(worker_pb2.RestartRequest())
+        assert (answer.exit_status, answer.num_running) == (75, 1)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await collect(stub.Execute(request("mock-light", "c")))
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert all(result.image.data for result in (await running).results.values())
+        assert await asyncio.wait_for(worker.wait(), 5.0) == 75

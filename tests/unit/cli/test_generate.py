@@ -10,13 +10,34 @@ import pytest
 
 from diffserve.cli.generate import (
     Drawing,
-    build_request,
     describe_event,
+    paths_of,
     print_answer,
     time_rows,
+    wish_of,
 )
 from diffserve.cli.output import CliError, console_on
-from diffserve.rpc.v1 import common_pb2, generation_pb2
+from diffserve.client import Deferred, Done, GeneratedImage, Progress, Queued, Started
+from diffserve.core import Outcome, Preference, Priority
+
+IMAGE = GeneratedImage(
+    data=b"123",
+    media_type="image/png",
+    width=64,
+    height=48,
+    query_id="q",
+    outcome=Outcome.LIGHT_FALLBACK,
+    variant="v-light",
+    cascade="c",
+    confidence=0.5,
+    percentile=0.25,
+    seed=7,
+    reason="[because]",
+    unknown_words=("zorblax",),
+    stage_s={"total": 1.0},
+    worker="w",
+    plan_id=3,
+)
 
 
 def drawing(**changes: Any) -> Drawing:
@@ -37,19 +58,22 @@ def drawing(**changes: Any) -> Drawing:
 
 
 def test_what_was_not_given_stays_absent() -> None:
-    request = build_request(drawing())
-    assert not request.HasField("deadline_s")
-    assert not request.parameters.HasField("seed")
-    assert not request.parameters.HasField("guidance_scale")
-    assert request.preference == common_pb2.PREFERENCE_AUTO
+    wish = wish_of(drawing())
+    assert (wish.deadline_s, wish.seed, wish.guidance_scale) == (None, None, None)
+    assert (wish.preference, wish.priority, wish.n) == (Preference.AUTO, Priority.NORMAL, 1)
 
 
 def test_what_was_given_is_sent() -> None:
-    request = build_request(drawing(seed=0, deadline_s=1.5, guidance_scale=0.0, preference="heavy"))
-    assert request.deadline_s == 1.5
-    assert request.parameters.HasField("seed")
-    assert request.parameters.HasField("guidance_scale")
-    assert request.preference == common_pb2.PREFERENCE_HEAVY
+    wish = wish_of(
+        drawing(seed=0, deadline_s=1.5, preference="heavy", n=3, priority="low", tenant="t")
+    )
+    assert (wish.seed, wish.deadline_s, wish.preference) == (0, 1.5, Preference.HEAVY)
+    assert (wish.n, wish.priority, wish.tenant) == (3, Priority.LOW, "t")
+
+
+def test_several_images_get_numbers() -> None:
+    assert [str(path) for path in paths_of("d/owl.png", 1)] == ["d/owl.png"]
+    assert [str(path) for path in paths_of("d/owl.png", 2)] == ["d/owl-0.png", "d/owl-1.png"]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +81,7 @@ def test_what_was_given_is_sent() -> None:
     [("a.png", "png"), ("a.JPG", "jpeg"), ("a.jpeg", "jpeg"), ("dir.x/a.webp", "webp")],
 )
 def test_suffix_chooses_the_encoding(output: str, expected: str) -> None:
-    assert build_request(drawing(output=output)).parameters.output_format == expected
+    assert wish_of(drawing(output=output)).output_format == expected
 
 
 @pytest.mark.parametrize(
@@ -66,6 +90,7 @@ def test_suffix_chooses_the_encoding(output: str, expected: str) -> None:
         {"output": "owl"},
         {"output": "owl.gif"},
         {"preference": "HEAVY"},
+        {"priority": "urgent"},
         {"width": 2**31},
         {"seed": 2**63},
         {"prompt": "\udcff"},
@@ -73,44 +98,31 @@ def test_suffix_chooses_the_encoding(output: str, expected: str) -> None:
 )
 def test_what_no_field_can_hold_is_wrong_usage(changes: dict[str, Any]) -> None:
     with pytest.raises(CliError) as caught:
-        build_request(drawing(**changes))
+        wish_of(drawing(**changes))
     assert caught.value.exit_code == 2
 
 
 def test_events_are_told_with_their_reason() -> None:
-    preview = generation_pb2.PreviewEvent(confidence=0.25, reason="low confidence")
-    event = generation_pb2.GenerateEvent(preview=preview)
-    assert describe_event(
-        event
-    ) == "light image arrived with confidence 0.25; drawn again: low " + ("confidence")
-    queued = generation_pb2.QueuedEvent(variant_id="v", position=3, predicted_wait_s=1.5)
-    assert describe_event(generation_pb2.GenerateEvent(queued=queued)) == (
-        "waiting for v: 3 ahead, about 1.5 s"
-    )
-    started = generation_pb2.StartedEvent(variant_id="v", worker_id="w", batch_size=2)
-    assert "v draws on w" in describe_event(generation_pb2.GenerateEvent(started=started))
-    assert describe_event(generation_pb2.GenerateEvent()) == "working"
+    preview = Deferred(data=b"", media_type="", confidence=0.25, reason="low confidence")
+    told = "light image arrived with confidence 0.25; drawn again: low confidence"
+    assert describe_event(preview) == told
+    queued = Queued(variant="v", position=3, predicted_wait_s=1.5)
+    assert describe_event(queued) == "waiting for v: 3 ahead, about 1.5 s"
+    assert "v draws on w" in describe_event(Started(variant="v", worker="w", batch_size=2))
+    step = Progress(variant="v", step=2, num_steps=20)
+    assert describe_event(step) == "v draws: step 2 of 20"
+    assert describe_event(Done(IMAGE)) == "working"
 
 
 def test_bars_show_only_stages_that_ran() -> None:
-    times = common_pb2.StageTimes(light_execution_s=1.0, heavy_execution_s=3.0, total_s=4.0)
-    rows = time_rows(times)
+    rows = time_rows({"light_execution": 1.0, "heavy_execution": 3.0, "total": 4.0})
     assert [label for label, _, _ in rows] == ["light draws", "heavy draws", "total"]
     assert len(rows[1][2]) == pytest.approx(3 * len(rows[0][2]), abs=2)
 
 
 def test_answer_names_variant_confidence_and_unknown_words() -> None:
-    answer = generation_pb2.GenerateResponse(
-        image=common_pb2.Image(data=b"123", width=64, height=48),
-        outcome=common_pb2.OUTCOME_LIGHT_FALLBACK,
-        variant_id="v-light",
-        confidence=0.5,
-        percentile=0.25,
-        reason="[because]",
-        unknown_words=["zorblax"],
-    )
     text = io.StringIO()
-    print_answer(answer, Path("owl.png"), console_on(text))
+    print_answer(IMAGE, Path("owl.png"), console_on(text))
     for part in ("owl.png", "64x48", "v-light", "light_fallback", "0.500", "25 %", "zorblax"):
         assert part in text.getvalue()
     assert "[because]" in text.getvalue()

@@ -59,6 +59,8 @@ def test_version_as_json() -> None:
         (["generate", "an owl", "-o", "owl.png", "--prefer", "medium"], "auto, light, heavy"),
         (["generate", "an owl", "-o", "owl.png", "--steps", str(10**12)], "cannot be sent"),
         (["status", "--watch", "--json"], "exclude"),
+        (["top", "--json"], "add --once"),
+        (["what-if", "--qps", "many"], "--qps: 'many'"),
         (["up", "--catalog", "nosuch"], "no file"),
         (["up", "--log-level", "loud"], "up.log_level"),
         (["up", "--redis-url", "redis://127.0.0.1:1/0", "--catalog", "mock"], "up.redis_url"),
@@ -98,6 +100,14 @@ def test_unknown_variable_is_named() -> None:
         (["workers", "drain", "worker-0"], "controller"),
         (["cascade", "list"], "controller"),
         (["planning", "pause"], "controller"),
+        (["plan", "why"], "controller"),
+        (["plan", "history"], "controller"),
+        (["slo", "set", "3"], "controller"),
+        (["threshold", "pin", "0.3"], "controller"),
+        (["workers", "restart", "worker-0"], "controller"),
+        (["query", "show", "q"], "controller"),
+        (["what-if"], "controller"),
+        (["top", "--once"], "controller"),
     ],
 )
 def test_nobody_there_says_what_to_start(arguments: list[str], service: str) -> None:

@@ -61,7 +61,8 @@ class Server(generation_pb2_grpc.ImageGenerationServicer):
                 await asyncio.sleep(60.0)
             finally:
                 self.was_cancelled.set()
-        yield generation_pb2.GenerateEvent(done=ANSWER)
+        for index in reversed(range(max(1, request.n))):
+            yield generation_pb2.GenerateEvent(done=ANSWER, index=index)
 
 
 @contextlib.asynccontextmanager

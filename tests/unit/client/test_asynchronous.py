@@ -7,8 +7,18 @@ import contextlib
 
 import pytest
 
-from diffserve.client import AsyncClient, Deferred, Done, Queued, Retries, Started, Wish
-from diffserve.core import Outcome, Preference
+from diffserve.client import (
+    AsyncClient,
+    Deferred,
+    Done,
+    Progress,
+    Queued,
+    Retries,
+    Started,
+    Wish,
+)
+from diffserve.client.messages import event_of
+from diffserve.core import Outcome, Preference, Priority
 from diffserve.errors import (
     BackendError,
     DeadlineError,
@@ -17,7 +27,7 @@ from diffserve.errors import (
     OverloadedError,
     UnavailableError,
 )
-from diffserve.rpc.v1 import common_pb2
+from diffserve.rpc.v1 import common_pb2, generation_pb2
 from tests.unit.client.server import Server, running
 
 FAST = Retries(pause_s=0.01)
@@ -46,6 +56,8 @@ async def test_a_wish_reaches_the_server() -> None:
         cascade="c",
         preference=Preference.LIGHT,
         deadline_s=3.0,
+        priority=Priority.HIGH,
+        tenant="t",
     )
     server = Server()
     async with running(server) as address, AsyncClient(address) as client:
@@ -57,6 +69,7 @@ async def test_a_wish_reaches_the_server() -> None:
     assert request.parameters.output_format == "webp"
     assert request.preference == common_pb2.PREFERENCE_LIGHT
     assert request.deadline_s == 3.0
+    assert (request.priority, request.tenant) == (generation_pb2.PRIORITY_HIGH, "t")
     assert request.query_id
 
 
@@ -147,3 +160,19 @@ async def test_a_wish_and_fields_do_not_mix() -> None:
             await client.generate(Wish(prompt="an owl"), seed=1)
         with pytest.raises(InputError, match="cannot be sent"):
             await client.generate("an owl", seed=2**70)
+
+
+async def test_several_images_come_in_their_order() -> None:
+    server = Server()
+    async with running(server) as address, AsyncClient(address) as client:
+        images = await client.generate_all("an owl", n=3)
+        assert [image.data for image in images] == [b"image"] * 3
+        with pytest.raises(InputError, match="generate_all"):
+            await client.generate("an owl", n=3)
+    assert server.requests[0].n == 3
+
+
+def test_steps_are_events() -> None:
+    progress = generation_pb2.ProgressEvent(variant_id="v", step=2, num_steps=5)
+    event = event_of(generation_pb2.GenerateEvent(progress=progress, index=1))
+    assert event == Progress(variant="v", step=2, num_steps=5, index=1)

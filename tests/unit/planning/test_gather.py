@@ -75,3 +75,16 @@ def test_a_mixed_fleet_has_profiles_by_kind() -> None:
 def test_bypassing_is_offered_only_where_prompts_are_ranked() -> None:
     assert observed("slow").cascades["twin"].bypass == ()
     assert len(observed("slow", ranks_prompts=True).cascades["twin"].bypass) == 1
+
+
+def test_pins_reach_their_cascade() -> None:
+    seen = observe_fleet(
+        MOCK,
+        (),
+        cascades=MOCK.cascades.values(),
+        profile=lambda variant_id, kind: MOCK.latency[variant_id],
+        demand_qps={},
+        queues={},
+        pins={"mock": 0.25, "gone": 0.5},
+    )
+    assert seen.cascades["mock"].pinned_share == 0.25

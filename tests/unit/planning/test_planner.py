@@ -298,3 +298,29 @@ def test_any_observation_has_a_complete_plan(num_workers, demands, length, age_s
             assert current.workers_on("light")
         if current.cascades["main"].deferral_fraction > 0.0:
             assert current.workers_on("heavy")
+
+
+@pytest.mark.parametrize("objective", list(Objective))
+@pytest.mark.parametrize("share", [0.0, 0.35, 1.0])
+def test_a_pinned_share_is_the_only_one(share, objective):
+    seen = replace(observed(4.0), pinned_share=share)
+    observation = FleetObservation(workers=workers(16), cascades={"main": seen})
+    made = plan(observation, objective=objective)
+    (cascade,) = made.cascades.values()
+    assert (cascade.deferral_fraction, cascade.deferral_target) == (share, share)
+    assert cascade.is_pinned
+    assert cascade.slo_s == CASCADE.slo_s
+    assert bool(made.workers_on("heavy")) == (share > 0.0)
+
+
+def test_a_share_stays_pinned_where_no_solver_answers(monkeypatch):
+    monkeypatch.setattr("diffserve.planning.planner.with_backup", lambda solver: [])
+    seen = replace(observed(4.0), pinned_share=0.35)
+    observation = FleetObservation(workers=workers(16), cascades={"main": seen})
+    (cascade,) = plan(observation).cascades.values()
+    assert (cascade.deferral_target, cascade.is_pinned) == (0.35, True)
+
+
+def test_plans_tell_the_slo_that_they_were_made_for():
+    observation = fleet(8, 4.0)
+    assert plan(observation).cascades["main"].slo_s == CASCADE.slo_s

@@ -119,3 +119,11 @@ def test_only_alike_queries_share_a_heavy_batch() -> None:
         queue.push(make_query(f"q{index}", slo_s=9.0, compat_key=key), 0.0, 0.1 * index)
     pool = HeavyPool(queue=queue, profile=HEAVY, batch_size_max=4, num_workers=1, num_idle=1)
     assert ids(heavy_batch(pool, 0.0, 0.0).queries) == ["q0", "q2"]
+
+
+def test_one_of_lower_priority_that_is_due_sooner_does_not_shrink_the_batch() -> None:
+    first = make_query("high", slo_s=5.0)
+    hurried = make_query("low, due soon", slo_s=0.12)
+    last = make_query("low", slo_s=6.0)
+    batch = next_batch([first, hurried, last], LIGHT, 4, 0.0)
+    assert [query.query_id for query in batch] == ["high", "low"]

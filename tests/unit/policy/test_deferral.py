@@ -69,3 +69,12 @@ def test_what_was_decided_moves_the_threshold() -> None:
     deferrals, _ = made(aiming(0.5))
     deferrals.decided("c", 0.0, is_deferred=True)
     assert deferrals.threshold("c", 0.0) < 0.5
+
+
+def test_a_pinned_share_is_deferred_whatever_it_costs() -> None:
+    in_force = aiming(0.5)
+    pinned = {"c": replace(in_force.cascades["c"], is_pinned=True)}
+    deferrals, fleet = made(replace(in_force, cascades=pinned))
+    flood(fleet)
+    assert deferrals.wanted_share("c", 0.0) == 0.5
+    assert deferrals.threshold("c", 0.0) == 0.5

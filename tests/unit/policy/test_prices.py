@@ -132,3 +132,16 @@ def test_prices_are_per_heavy_variant_and_weighted_by_class() -> None:
     assert list(prices) == ["big", "huge"]
     assert prices["big"].window_s == 3.0
     assert prices["big"].gains["a"].share_at(10.0) == prices["big"].gains["b"].share_at(30.0)
+
+
+def test_another_slo_in_a_plan_is_the_new_window() -> None:
+    found = price(4.0)
+    before = found.share("c", pool(), 60.0)
+    told = plan({"w0": "heavy"})
+    longer = replace(told, cascades={"c": replace(told.cascades["c"], slo_s=20.0)})
+    found.follow("heavy", longer, 60.0)
+    assert found.window_s == 20.0
+    # Eight times the free backlog: more may be deferred for a while.
+    assert found.share("c", pool(), 61.0) >= before
+    found.follow("heavy", told, 62.0)
+    assert found.window_s == 20.0, "a plan that tells no SLO changes none"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffserve.core import Priority
 from diffserve.policy.queues import DeadlineQueue
 from tests.unit.policy.harness import make_query
 
@@ -66,3 +69,23 @@ def test_latest_deadline_is_the_last_in_line() -> None:
     queue.push(make_query("a", slo_s=3.0), 0.0)
     queue.push(make_query("b", slo_s=2.0), 0.0)
     assert queue.latest_deadline_s == 3.0
+
+
+def test_service_goes_by_priority_and_then_by_deadline() -> None:
+    queue = DeadlineQueue()
+    for name, priority, deadline_s in (
+        ("low", Priority.LOW, 1.0),
+        ("late", Priority.NORMAL, 9.0),
+        ("soon", Priority.NORMAL, 2.0),
+        ("high", Priority.HIGH, 9.0),
+    ):
+        waiting = replace(make_query(name, slo_s=deadline_s), priority=priority)
+        queue.push(waiting, 0.0, rank=deadline_s / 10.0)
+    assert [q.query_id for q in queue] == ["high", "soon", "late", "low"]
+    assert [q.query_id for q in queue.by_rank()] == ["high", "soon", "late", "low"]
+    assert [q.query_id for q in queue.by_deadline()] == ["low", "soon", "late", "high"]
+    assert queue.num_ahead(1.0, Priority.NORMAL) == 1
+    assert queue.num_ahead(9.5, Priority.HIGH) == 1
+    assert queue.num_ranked_to(0.5, Priority.NORMAL) == 2
+    assert queue.remove("soon")
+    assert [q.query_id for q in queue] == ["high", "late", "low"]

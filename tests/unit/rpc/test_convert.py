@@ -28,6 +28,8 @@ def plans(draw: st.DrawFn) -> Plan:
                 deferral_target=draw(fractions),
                 class_share=draw(fractions),
                 bypass_fraction=draw(fractions),
+                slo_s=draw(st.floats(0, 1e3)),
+                is_pinned=draw(st.booleans()),
                 confidence_threshold=draw(fractions),
                 expected_quality=draw(st.floats(-1e3, 1e3)),
             )

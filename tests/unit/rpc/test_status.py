@@ -43,3 +43,14 @@ def test_overload_says_when_to_retry() -> None:
 )
 def test_codes(error: errors.DiffServeError, code: int) -> None:
     assert to_status(error).code == code
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "\U0001f989" * 100_000, "é" * 1201])
+def test_a_long_text_fits_into_metadata(text: str) -> None:
+    """gRPC lets clients refuse trailers above 8 KiB, and then they see another error."""
+    status = to_status(errors.InputError("cascade_id", f"no cascade {text}"))
+    percent_encoded = 3 * len(status.message.encode())
+    assert percent_encoded + status.ByteSize() * 4 / 3 < 8000
+    assert status.message.startswith("cascade_id: no cascade ")
+    assert status.message.endswith(" …")
+    assert to_status(errors.BackendError("short")).message == "short"

@@ -75,9 +75,9 @@ def test_wrong_batches(checkers: Checkers, query_ids: tuple[str, ...], match: st
 
 
 def test_two_batches_on_a_device(checkers: Checkers) -> None:
-    checkers.launched(batch("a"))
+    checkers.executed(batch("a"), ("v",))
     with pytest.raises(InvariantError, match="two batches"):
-        checkers.launched(batch("b", batch_id=2))
+        checkers.executed(batch("b", batch_id=2), ("v",))
 
 
 def test_variant_not_resident(checkers: Checkers) -> None:

@@ -26,13 +26,18 @@ for (const [index, tab] of tabs.entries()) {
   });
 }
 
+async function readiness() {
+  try {
+    return (await fetch("readyz")).ok ? "ready" : "not ready: waiting for workers";
+  } catch {
+    return "the service does not answer";
+  }
+}
+
 async function tellReadiness() {
   const line = document.getElementById("readiness");
-  try {
-    line.textContent = (await fetch("readyz")).ok ? "ready" : "not ready: waiting for workers";
-  } catch {
-    line.textContent = "the service does not answer";
-  }
+  const text = await readiness();
+  if (line.textContent !== text) line.textContent = text; // read aloud only when it changes
 }
 
 startPlayground();

@@ -1,6 +1,6 @@
 // Small line and bar charts in SVG: axes from zero, labels at the ends of lines.
 const NS = "http://www.w3.org/2000/svg";
-const WIDTH = 360, HEIGHT = 150, LEFT = 40, RIGHT = 70, TOP = 10, BOTTOM = 22;
+const WIDTH = 420, HEIGHT = 150, LEFT = 40, RIGHT = 70, TOP = 10, BOTTOM = 22;
 
 function node(name, attributes, text) {
   const made = document.createElementNS(NS, name);
@@ -21,8 +21,11 @@ function frame(title, top, unit) {
 
 function label(value) { return value >= 10 || value === 0 ? String(Math.round(value)) : value.toFixed(value >= 1 ? 1 : 2); }
 
+/** The light model's yellow is too pale for text on white. */
+function inkOf(colour) { return colour === "var(--light)" ? "var(--light-ink)" : colour; }
+
 function niceTop(value) {
-  const power = 10 ** Math.floor(Math.log10(Math.max(value, 1e-3)));
+  const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
   return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value);
 }
 
@@ -44,10 +47,12 @@ export function lineChart(title, lines, { span_s, unit = "", top: fixedTop } = {
     while (taken.some((other) => Math.abs(other - place) < 12)) place += 12;
     taken.push(place);
     const end = node("text", { x: WIDTH - RIGHT + 4, y: place }, name);
-    end.style.fill = colour;
+    end.style.fill = inkOf(colour);
     svg.append(end);
   }
-  svg.append(node("text", { x: LEFT, y: HEIGHT - 6 }, `${Math.round(span_s / 60)} min ago`));
+  const last = lines.map(({ name, points }) => `${name} ${points.length ? label(points.at(-1)[1]) + unit : "unknown"}`);
+  svg.setAttribute("aria-label", `${title}: ${last.join(", ")} now`);
+  svg.append(node("text", { x: LEFT, y: HEIGHT - 6 }, span_s < 90 ? `${Math.round(span_s)} s ago` : `${Math.round(span_s / 60)} min ago`));
   svg.append(node("text", { x: WIDTH - RIGHT, y: HEIGHT - 6, "text-anchor": "end" }, "now"));
   return figure(title, svg);
 }
@@ -67,7 +72,7 @@ export function histogram(title, shares, threshold) {
   });
   for (const at of [0, 0.5, 1]) svg.append(node("text", { x: LEFT + at * (WIDTH - LEFT - RIGHT), y: HEIGHT - 6, "text-anchor": "middle" }, String(at)));
   svg.append(node("text", { x: WIDTH - RIGHT + 6, y: TOP + 10, style: "fill: var(--heavy)" }, "deferred"));
-  svg.append(node("text", { x: WIDTH - RIGHT + 6, y: TOP + 26, style: "fill: var(--light)" }, "kept"));
+  svg.append(node("text", { x: WIDTH - RIGHT + 6, y: TOP + 26, style: "fill: var(--light-ink)" }, "kept"));
   return figure(title, svg);
 }
 

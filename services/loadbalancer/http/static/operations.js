@@ -2,21 +2,23 @@
 import { lineChart, histogram } from "./charts.js";
 
 const byId = (id) => document.getElementById(id);
-const PERIOD_MS = 1000, SPAN_S = 300, PLANS_MAX = 20;
+const PERIOD_MS = 1000, SPAN_S = 300, SPAN_MIN_S = 60, SLO_WINDOW_S = 30;
 const samples = [];
-const plans = new Map();
-let isShown = false, before = null;
+let isShown = false, isAsking = false, before = null;
 
 export function startOperations() { setInterval(() => { if (isShown && !document.hidden) refresh(); }, PERIOD_MS); }
 export function showOperations(value) { isShown = value; if (value) refresh(); }
 
 async function refresh() {
+  if (isAsking) return; // a slow answer must not pile up questions
+  isAsking = true;
   let status;
   try {
     const response = await fetch("api/status");
     status = await response.json();
     if (!response.ok) throw new Error(status.error.message);
   } catch (error) { return alarm(`The controller cannot be reached; serving goes on with the last plan. (${error.message})`); }
+  finally { isAsking = false; }
   keep(status);
   showAlarms(status);
   showTiles(status);
@@ -45,39 +47,47 @@ function keep(status) {
   const planned = status.plan?.cascades ?? [];
   const answered = last ? sum.answered - last.answered : 0;
   const demand = total(status, "arrival_qps");
+  const slo = attainment(sum, samples.findLast((s) => s.t < Date.now() / 1000 - SLO_WINDOW_S)?.sum);
   samples.push({
     t: Date.now() / 1000, demand,
     planned: planned.reduce((all, cascade) => all + cascade.demand_qps, 0),
     light: total(status, "light_queue_length"), heavy: total(status, "heavy_queue_length"),
     deferred: answered > 0 ? (sum.heavy - last.heavy) / answered : null,
     target: planned.length ? planned.reduce((all, cascade) => all + cascade.deferral_target, 0) / planned.length : null,
-    sum,
+    sum, slo,
   });
   while (samples[0].t < samples.at(-1).t - SPAN_S) samples.shift();
-  if (status.plan && !plans.has(status.plan.plan_id)) {
-    plans.set(status.plan.plan_id, { at: new Date(Date.now() - 1000 * status.plan.age_s), plan: status.plan });
-    while (plans.size > PLANS_MAX) plans.delete(plans.keys().next().value);
-  }
 }
 
-function alarm(text) { byId("alarm").hidden = !text; byId("alarm").textContent = text; }
+/** Share of the queries that ended since `start` with an answer in time; refused ones count as missed. */
+function attainment(now, start = { answered: 0, rejected: 0, late: 0 }) {
+  const answered = now.answered - start.answered;
+  const ended = answered + now.rejected - start.rejected + now.late - start.late;
+  return ended > 0 ? answered / ended : null;
+}
+
+function alarm(text) {
+  if (byId("alarm").textContent === text) return; // said once, not every second
+  byId("alarm").hidden = !text;
+  byId("alarm").textContent = text;
+}
 
 function showAlarms(status) {
   const lines = [];
   if (!status.redis_connected) lines.push(`Redis does not answer; telemetry is ${status.telemetry_age_s.toFixed(0)} s old and the plan stays.`);
   if (status.planning_paused) lines.push("Planning is paused.");
-  for (const cascade of status.cascades) if (cascade.drift?.is_alarm) lines.push(`${cascade.cascade_id}: confidences have drifted (PSI ${cascade.drift.psi.toFixed(2)}); the share deferred is held.`);
+  for (const { discriminator, drift } of calibrations(status)) if (drift?.is_alarm) lines.push(`Drift: the confidences of ${discriminator} are not those it was measured with (PSI ${drift.psi.toFixed(2)}); the share deferred is held all the same.`);
   alarm(lines.join(" "));
 }
 
 function showTiles(status) {
   const { sum } = samples.at(-1);
-  const accepted = sum.answered + sum.late;
-  const attained = accepted ? `${(100 * sum.answered / accepted).toFixed(2)} %` : "–";
+  const slo = attainment(sum);
+  const attained = slo === null ? "–" : `${(100 * slo).toFixed(slo === 1 ? 0 : 2)} %`;
   const heavy = sum.answered ? `${(100 * sum.heavy / sum.answered).toFixed(0)} %` : "–";
   tiles([
     ["demand", `${total(status, "arrival_qps").toFixed(1)} qps`],
-    ["answered in time", attained],
+    ["SLO attained", attained],
     ["answered heavy", heavy],
     ["refused", String(sum.rejected)],
     ["waiting", `${total(status, "light_queue_length")} light, ${total(status, "heavy_queue_length")} heavy`],
@@ -98,27 +108,45 @@ function tiles(rows) {
 function line(name, colour, field) { return { name, colour, points: samples.filter((s) => s[field] !== null).map((s) => [s.t, s[field]]) }; }
 
 function showCharts() {
+  const span_s = Math.min(SPAN_S, Math.max(SPAN_MIN_S, samples.at(-1).t - samples[0].t));
   byId("charts").replaceChildren(
-    lineChart("Demand, queries per second", [line("measured", "var(--heavy)", "demand"), line("planned for", "var(--soft)", "planned")], { span_s: SPAN_S }),
-    lineChart("Share answered by the heavy model", [line("measured", "var(--heavy)", "deferred"), line("aimed at", "var(--soft)", "target")], { span_s: SPAN_S, top: 1 }),
-    lineChart("Queries waiting", [line("light", "var(--light)", "light"), line("heavy", "var(--heavy)", "heavy")], { span_s: SPAN_S }),
+    lineChart("Demand, queries per second", [line("measured", "var(--heavy)", "demand"), line("planned for", "var(--soft)", "planned")], { span_s }),
+    lineChart("Share answered by the heavy model", [line("measured", "var(--heavy)", "deferred"), line("aimed at", "var(--soft)", "target")], { span_s, top: 1 }),
+    lineChart(`SLO attainment, last ${SLO_WINDOW_S} s`, [line("in time", "var(--good)", "slo")], { span_s, top: 1 }),
+    lineChart("Queries waiting", [line("light", "var(--light)", "light"), line("heavy", "var(--heavy)", "heavy")], { span_s }),
   );
 }
 
 function showWorkers(status) {
   const heavies = new Set(status.cascades.map((cascade) => cascade.heavy));
+  const stage = (variant) => (heavies.has(variant) ? "heavy" : "light");
   byId("workers").replaceChildren(...status.workers.map((worker) => {
-    const item = make("li", worker.assigned && (heavies.has(worker.assigned) ? "drawn-heavy" : "drawn-light"));
-    item.append(make("b", "", worker.worker_id), `${worker.assigned || "not placed"}${worker.draining ? ", draining" : ""}`, make("br"), make("span", "hint", worker.device));
+    const item = make("li", worker.assigned && `drawn-${stage(worker.assigned)}`);
+    const others = worker.resident.filter((variant) => variant !== worker.assigned);
+    item.append(make("b", "", worker.worker_id), make("span", "", worker.assigned || "not placed"));
+    if (worker.assigned) item.append(make("span", "hint", `${stage(worker.assigned)} stage`));
+    if (others.length) item.append(make("span", "hint", `also holds ${others.join(", ")}`));
+    if (worker.draining) item.append(make("span", "error", "draining"));
+    item.append(make("span", "hint", `${worker.device}, seen ${worker.lease_age_s.toFixed(0)} s ago`));
     return item;
   }));
+  if (!status.workers.length) byId("workers").textContent = "No worker has registered.";
+}
+
+/** What each discriminator has learnt, once, though several cascades may use it. */
+function calibrations(status) {
+  const found = new Map();
+  for (const { calibration } of status.cascades) if (calibration) found.set(calibration.discriminator, calibration);
+  return [...found.values()];
 }
 
 function showConfidence(status) {
-  byId("confidence").replaceChildren(...(status.sketches ?? []).map((sketch) => histogram(
-    `${sketch.discriminator}: last ${sketch.num_scores} images`, sharesOf(sketch), thresholdOf(sketch, status),
-  )));
-  if (!status.sketches?.length) byId("confidence").textContent = "No image was scored yet.";
+  const learnt = calibrations(status).filter((one) => Number(one.num_scores) > 0);
+  byId("confidence").replaceChildren(...learnt.map((one) => {
+    const caption = `${one.discriminator}: ${one.num_scores} images${one.drift ? `, drift PSI ${one.drift.psi.toFixed(2)}${one.drift.is_alarm ? " (alarm)" : ""}` : ""}`;
+    return histogram(caption, sharesOf(one), thresholdOf(one, status));
+  }));
+  if (!learnt.length) byId("confidence").textContent = "Too few images were scored yet.";
 }
 
 /** Shares of the confidences in twenty bins, from the sketch's quantiles. */
@@ -134,21 +162,33 @@ function sharesOf({ fractions, thresholds }) {
   return Array.from({ length: 20 }, (_, bin) => Math.max(0, (bin === 19 ? 1 : below((bin + 1) / 20)) - below(bin / 20)));
 }
 
-function thresholdOf(sketch, status) {
-  const cascade = status.plan?.cascades.find((one) => sketch.cascades.includes(one.cascade_id));
-  return cascade?.confidence_threshold ?? 0;
+/** The confidence below which the planned share of recent images lies. */
+function thresholdOf(calibration, status) {
+  const users = status.cascades.filter((one) => one.calibration?.discriminator === calibration.discriminator);
+  const planned = status.plan?.cascades.find((one) => users.some((user) => user.cascade_id === one.cascade_id));
+  if (!planned) return 0;
+  const index = calibration.fractions.findIndex((fraction) => fraction >= planned.deferral_target);
+  return calibration.thresholds[index] ?? 0;
 }
 
 function showPlans(status) {
-  byId("plans").replaceChildren(...[...plans.values()].reverse().map(({ at, plan }) => {
+  const now = Date.now();
+  byId("plans").replaceChildren(...(status.plans ?? []).map((plan) => {
     const item = make("li");
+    const at = new Date(now - 1000 * plan.age_s);
     const time = make("time", "", at.toLocaleTimeString());
     time.dateTime = at.toISOString();
-    item.append(time, ` #${plan.plan_id} (${plan.solver}, ${plan.status}): ${plan.reason}`);
+    const workers = Object.entries(plan.workers).map(([variant, count]) => `${count} × ${variant}`).join(", ");
+    const head = make("span", "", ` #${plan.plan_id}: ${workers || "no worker placed"}`);
+    const why = make("div", "", plan.reason);
+    const how = make("div", "hint", `held ${duration(plan.held_s)}; ${plan.solver}, ${plan.status}, ${(1000 * plan.solve_s).toFixed(0)} ms`);
+    item.append(time, head, why, how);
     return item;
   }));
-  if (!plans.size) byId("plans").textContent = "No plan yet.";
+  if (!status.plans?.length) byId("plans").textContent = "No plan yet.";
 }
+
+function duration(seconds) { return seconds < 90 ? `${seconds.toFixed(0)} s` : `${(seconds / 60).toFixed(0)} min`; }
 
 function make(name, className = "", text = "") {
   const made = document.createElement(name);

@@ -51,7 +51,7 @@ async function draw() {
     const response = await fetch("api/generate", {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(wish()), signal: mine.signal,
     });
-    if (!response.ok) throw new Error((await response.json()).error.message);
+    if (!response.ok) throw new Error((await response.json().catch(() => null))?.error.message ?? `The service answered ${response.status}.`);
     for await (const event of readEvents(response)) {
       if (event.name === "error") throw new Error(event.data.error.message);
       onEvent(event);
@@ -66,8 +66,9 @@ async function draw() {
 function onEvent({ name, data }) {
   if (name === "queued") tell(`Waiting for ${data.variant}: ${data.position} ahead, about ${seconds(data.predicted_wait_s)}.`);
   else if (name === "started") tell(`${data.variant} draws on ${data.worker}.`);
-  else if (name === "progress") tell(`${data.variant} draws: step ${data.step} of ${data.num_steps}.`);
+  else if (name === "progress") showStep(data);
   else if (name === "preview") {
+    byId("steps").hidden = true;
     show(data.image, data.image_alt ?? "preview by the light model", true);
     tell(`Preview by the light model; the heavy one draws it again: ${data.reason}.`);
   } else if (name === "done") finish(data);
@@ -82,11 +83,17 @@ function finish(data) {
   const rows = [
     ["model", `${story.variant} (${story.outcome.replace("_", " ")}), cascade ${story.cascade}`],
     ["confidence", story.confidence === null ? "not scored" : `${story.confidence.toFixed(3)}, rank ${(100 * story.percentile).toFixed(0)} % of recent`],
+    ["first image", `after ${seconds(story.first_image_s)}, whole answer after ${seconds(story.stage_s.total)}`],
     ["seed", String(story.seed)],
   ];
   if (story.unknown_words.length) rows.push(["not understood", story.unknown_words.join(", ")]);
   for (const [term, text] of rows) byId("story").append(element("dt", term), element("dd", text));
   remember(data, prompt);
+}
+
+function showStep({ variant, step, num_steps: all }) {
+  const bar = byId("steps");
+  Object.assign(bar, { max: all, value: step, hidden: false, title: `${variant}: step ${step} of ${all}` });
 }
 
 function show(image, alt, isPreview) {
@@ -106,7 +113,7 @@ function showTimes(stages) {
     const part = element("span", `${label} ${seconds(stages[stage])}`);
     part.className = kind;
     part.title = part.textContent;
-    part.style.flex = String(stages[stage] / total);
+    part.style.flex = String(100 * stages[stage] / total);
     return part;
   }));
 }
@@ -129,12 +136,14 @@ function remember(data, prompt) {
     showTimes(data.story.stage_s);
   });
   item.append(button);
+  byId("past").hidden = false;
   byId("history").prepend(item);
   while (byId("history").children.length > 24) byId("history").lastChild.remove();
 }
 
 function setBusy(isBusy) {
   byId("draw").disabled = isBusy;
+  if (!isBusy) byId("steps").hidden = true;
   byId("stop").hidden = !isBusy;
   byId("stage").setAttribute("aria-busy", String(isBusy));
 }

@@ -17,6 +17,9 @@ from services.loadbalancer.http.app import make_app
 from services.loadbalancer.http.server import HttpServer
 
 LIGHT = common_pb2.Image(data=b"light", media_type="image/png", width=64, height=64)
+TIMES = common_pb2.StageTimes(
+    light_queue_s=0.25, light_execution_s=0.5, scoring_s=0.125, heavy_execution_s=1.0, total_s=2.0
+)
 HEAVY = common_pb2.Image(data=b"heavy", media_type="image/png", width=64, height=64)
 
 
@@ -74,6 +77,7 @@ def _answer(request: generation_pb2.GenerateRequest) -> generation_pb2.GenerateR
         percentile=0.5,
         seed=request.parameters.seed,
         reason="because",
+        times=TIMES,
     )
 
 

@@ -34,12 +34,14 @@ async def test_every_event_reaches_the_page() -> None:
     async with serving(FakeDoor()) as client:
         answer = await client.post("/api/generate", json={"prompt": "an owl"})
     events = dict(
-        re.fullmatch(r"event: (\w+)\ndata: (.*)", block).groups()  # type: ignore[union-attr]
+        re.fullmatch(r"event: (\w+)\ndata: (.*)", block).groups()  # type: ignore[union-attr,misc]
         for block in answer.text.strip().split("\n\n")
     )
     assert list(events) == ["queued", "preview", "done"]
     assert json.loads(events["preview"])["image"].startswith("data:image/png;base64,")
-    assert json.loads(events["done"])["story"]["variant"] == "mock-heavy"
+    story = json.loads(events["done"])["story"]
+    assert story["variant"] == "mock-heavy"
+    assert story["first_image_s"] == 0.875  # queue, light variant and scoring, as the door told
 
 
 @pytest.mark.parametrize("failure", [DeadlineError("late")])
@@ -56,6 +58,7 @@ async def test_what_the_page_asks_first() -> None:
         playground = (await client.get("/api/playground")).json()
         assert playground["default"] == "mock"
         assert playground["models"] == ["mock"]
+        assert {example["kind"] for example in playground["examples"]} == {"easy", "hard"}
         assert (await client.get("/api/status")).json()["version"] == "1"
 
 
@@ -65,3 +68,12 @@ async def test_a_refusal_is_an_ordinary_error() -> None:
     async with serving(door) as client:
         answer = await client.post("/api/generate", json={"prompt": "an owl"})
     assert answer.status_code == 429
+
+
+async def test_a_bug_is_an_error_in_the_same_form() -> None:
+    door = FakeDoor()
+    door.refusal = ZeroDivisionError("a bug")  # type: ignore[assignment]
+    async with serving(door) as client:
+        answer = await client.post("/api/generate", json={"prompt": "an owl"})
+    assert answer.status_code == 500
+    assert "log" in answer.json()["error"]["message"]

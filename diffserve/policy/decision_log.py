@@ -1,4 +1,4 @@
-"""One line per decision: the same run gives the same bytes."""
+"""One line per decision, live or simulated: the same simulated run gives the same bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from diffserve.policy.actions import Abort, Action, Bypass, Defer, Finish, Launc
 
 
 class DecisionLog:
-    """Writes what was decided, in the order and at the virtual time it was decided."""
+    """Writes what was decided, in the order and at the driver's time it was decided."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,0 +1,96 @@
+"""``diffserve slo|threshold`` and ``diffserve workers restart``: orders to the controller."""
+
+from __future__ import annotations
+
+import time
+
+from diffserve.cli.connection import CALL_TIMEOUT_S, admin
+from diffserve.cli.output import CliError, duration, emit_json, joined, percent, stdout, to_document
+from diffserve.rpc.v1 import admin_pb2
+from diffserve.rpc.v1.admin_pb2_grpc import AdminStub
+
+POLL_S = 0.2
+RESTART_TIMEOUT_S = 30.0
+"""Longest wait for the answer: the worker says at once that it will restart."""
+
+
+def set_slo(cascade_id: str, slo_s: float | None, address: str, *, as_json: bool) -> None:
+    """Set the SLO of a cascade in seconds; None: the catalog's again."""
+    with admin(address) as stub:
+        request = admin_pb2.SetSloRequest(cascade_id=cascade_id, slo_s=slo_s)
+        answer = stub.SetSlo(request, timeout=CALL_TIMEOUT_S)
+    if as_json:
+        emit_json(to_document(answer))
+        return
+    whose = "as in the catalog" if slo_s is None else "for new queries"
+    console = stdout()
+    console.print(
+        f"{joined(answer.cascade_ids)}: answers within {duration(answer.slo_s)}, {whose}"
+        f"{_when(answer.planning_paused)}"
+    )
+    if answer.slo_s <= answer.both_variants_s:
+        console.print(
+            f"note: both variants together take {duration(answer.both_variants_s)} for one query, "
+            "so that nothing can be deferred"
+        )
+
+
+def pin_threshold(cascade_id: str, share: float | None, address: str, *, as_json: bool) -> None:
+    """Fix the share that a cascade defers; None: the planner chooses again."""
+    with admin(address) as stub:
+        request = admin_pb2.PinThresholdRequest(cascade_id=cascade_id, share=share)
+        answer = stub.PinThreshold(request, timeout=CALL_TIMEOUT_S)
+    if as_json:
+        emit_json(to_document(answer))
+        return
+    name = cascade_id or "the default cascade"
+    if answer.HasField("share"):
+        text = f"{name} defers {percent(answer.share)} of its light images, whatever the load"
+    else:
+        text = f"{name}: the planner chooses the share deferred again"
+    stdout().print(f"{text}{_when(answer.planning_paused)}")
+
+
+def _when(is_paused: bool) -> str:
+    return "; planning is paused, so it takes effect when resumed" if is_paused else ""
+
+
+def restart_worker(worker_id: str, wait_s: float, address: str, *, as_json: bool) -> None:
+    """Have a worker drain and end; wait until its next process is registered.
+
+    Raises:
+        CliError: it has not come back in time.
+    """
+    with admin(address) as stub:
+        request = admin_pb2.RestartWorkerRequest(worker_id=worker_id)
+        answer = stub.RestartWorker(request, timeout=RESTART_TIMEOUT_S)
+        began_s = time.monotonic()
+        if wait_s > 0.0 and not _is_back(stub, answer.worker, wait_s):
+            raise CliError(
+                f"{worker_id} drained and ended with status {answer.exit_status}, and has not come "
+                f"back in {duration(wait_s)}: does anything supervise it? `diffserve up` and "
+                "compose start it again by themselves"
+            )
+    took_s = time.monotonic() - began_s
+    if as_json:
+        emit_json({**to_document(answer), "back_after_s": took_s if wait_s > 0.0 else None})
+    elif wait_s > 0.0:
+        stdout().print(f"{worker_id} is back after {duration(took_s)}")
+    else:
+        stdout().print(
+            f"{worker_id} finishes its batches and ends with status {answer.exit_status}; "
+            "`diffserve up` and compose start it again, without a supervisor it stays away"
+        )
+
+
+def _is_back(stub: AdminStub, old: admin_pb2.WorkerStatus, wait_s: float) -> bool:
+    deadline_s = time.monotonic() + wait_s
+    while time.monotonic() < deadline_s:
+        workers = stub.ListWorkers(admin_pb2.ListWorkersRequest(), timeout=CALL_TIMEOUT_S).workers
+        if any(
+            w.worker_id == old.worker_id and w.incarnation not in ("", old.incarnation)
+            for w in workers
+        ):
+            return True
+        time.sleep(POLL_S)
+    return False

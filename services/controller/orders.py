@@ -1,0 +1,102 @@
+"""What operators order about cascades and workers: checked, taken over, answered."""
+
+from __future__ import annotations
+
+import grpc
+
+from diffserve.errors import InputError, NotFoundError, UnavailableError
+from diffserve.rpc.v1 import admin_pb2, worker_pb2
+from services.controller import report
+from services.controller.latencies import common_device
+from services.controller.membership import Member
+from services.controller.overrides import Overrides
+from services.controller.state import ControllerState
+from services.controller.what_if import class_named
+
+
+def set_slo(state: ControllerState, request: admin_pb2.SetSloRequest) -> admin_pb2.SetSloResponse:
+    """Set the SLO of all cascades of a class; planning takes it up at once.
+
+    Raises:
+        InputError: no such cascade, or no duration.
+    """
+    catalog = state.catalog
+    cascade_ids = sorted(catalog.classes[class_named(state, request.cascade_id)].cascade_ids)
+    slo_s = request.slo_s if request.HasField("slo_s") else None
+    _take_over(state, state.overrides.with_slo(cascade_ids, slo_s))
+    return admin_pb2.SetSloResponse(
+        cascade_ids=cascade_ids,
+        slo_s=state.overrides.cascade(catalog.cascades[cascade_ids[0]]).slo_s,
+        planning_paused=state.is_paused,
+        both_variants_s=max(_both_variants_s(state, c) for c in cascade_ids),
+    )
+
+
+def pin_threshold(
+    state: ControllerState, request: admin_pb2.PinThresholdRequest
+) -> admin_pb2.PinThresholdResponse:
+    """Fix the share that a cascade defers, or unpin it; planning takes it up at once.
+
+    Raises:
+        InputError: no such cascade, or no share.
+    """
+    catalog = state.catalog
+    cascade_id = request.cascade_id or catalog.default_cascade
+    if cascade_id not in catalog.cascades:
+        known = ", ".join(sorted(catalog.cascades))
+        raise InputError("cascade_id", f"no cascade {cascade_id!r}; there is {known}")
+    share = request.share if request.HasField("share") else None
+    _take_over(state, state.overrides.with_pin(cascade_id, share))
+    return admin_pb2.PinThresholdResponse(share=share, planning_paused=state.is_paused)
+
+
+async def restart_worker(
+    state: ControllerState, request: admin_pb2.RestartWorkerRequest
+) -> admin_pb2.RestartWorkerResponse:
+    """Take a worker out of the plan and have its process end.
+
+    The new process is undrained: an operator's drain belongs to the process that got it.
+
+    Raises:
+        NotFoundError: no such worker.
+        UnavailableError: it does not answer.
+    """
+    member = registered(state, request.worker_id)
+    state.membership.set_drained(request.worker_id, drained=True)
+    stub = state.clients.stub(member.reported.address)
+    try:
+        answer = await stub.Restart(worker_pb2.RestartRequest(), timeout=state.settings.grace_s)
+    except grpc.aio.AioRpcError as error:
+        state.membership.set_drained(request.worker_id, drained=member.is_drained)
+        raise UnavailableError(
+            f"worker {request.worker_id} at {member.reported.address} did not answer "
+            f"({error.code().name}: {error.details()}); nothing has changed"
+        ) from None
+    return admin_pb2.RestartWorkerResponse(
+        worker=report.worker(state, member), exit_status=answer.exit_status
+    )
+
+
+def registered(state: ControllerState, worker_id: str) -> Member:
+    """Return a registered worker.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    member = state.membership.get(worker_id)
+    if member is None:
+        raise NotFoundError(f"no worker {worker_id!r} is registered")
+    return member
+
+
+def _take_over(state: ControllerState, overrides: Overrides) -> None:
+    state.overrides = overrides
+    # Wakes the loop, which mirrors it to Redis and plans.
+    state.membership.changed.set()
+
+
+def _both_variants_s(state: ControllerState, cascade_id: str) -> float:
+    cascade, device = state.catalog.cascades[cascade_id], common_device(state.membership.workers())
+    return sum(
+        state.latencies.profile(v, device).execution_s(1) for v in (cascade.light, cascade.heavy)
+    )

@@ -1,0 +1,71 @@
+"""What-if without a deployment, and what is taken from one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from diffserve.catalog import load_catalog
+from diffserve.cli.output import CliError
+from diffserve.cli.what_if import Request, as_measured, parse_list, run_what_if
+from diffserve.errors import ConfigError
+from diffserve.rpc.v1 import admin_pb2
+
+
+def asked(**changes: object) -> Request:
+    values = {
+        "qps": "5,20",
+        "workers": "4",
+        "cascade_id": "",
+        "catalog": "mock",
+        "duration_s": 20.0,
+        "seed": 0,
+        "address": "",
+    }
+    return Request(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_planner_and_simulator_answer_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    run_what_if(asked(), as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    few, many = document["rows"]
+    assert (few["qps"], many["qps"], many["workers"]) == (5.0, 20.0, 4)
+    fractions = [row["plan"]["cascades"][0]["deferral_fraction"] for row in (few, many)]
+    assert fractions[0] == 1.0 > fractions[1]
+    assert few["simulation"]["slo_violation_ratio"] == 0.0
+    assert few["simulation"]["device_busy"] < many["simulation"]["device_busy"]
+
+
+def test_the_table_has_a_row_per_combination(capsys: pytest.CaptureFixture[str]) -> None:
+    run_what_if(asked(workers="2,4", duration_s=0.0), as_json=False)
+    text = capsys.readouterr().out
+    assert text.count("workers: demand") == 4
+    assert "mock-light" in text
+
+
+def test_wrong_questions_are_named() -> None:
+    with pytest.raises(CliError, match="--qps: 'many' is not one of numbers"):
+        parse_list("--qps", "3,many")
+    with pytest.raises(CliError, match=r"--workers: '2\.5' is not one of whole numbers"):
+        parse_list("--workers", "2.5", is_integer=True)
+    for text in ("0", "-1", "nan", "inf"):
+        with pytest.raises(CliError, match="above 0"):
+            parse_list("--qps", text)
+    assert parse_list("--qps", " 1, 2.5 ,") == [1.0, 2.5]
+    with pytest.raises(CliError, match="--catalog needs --qps and --workers"):
+        run_what_if(asked(qps=""), as_json=True)
+    with pytest.raises(ConfigError, match="no 'nosuch' in catalog mock; there is mock"):
+        run_what_if(asked(cascade_id="nosuch"), as_json=True)
+
+
+def test_live_latencies_and_slos_replace_the_catalogs() -> None:
+    info = admin_pb2.CascadeInfo(cascade_id="mock", slo_s=7.0)
+    info.light.variant_id, info.heavy.variant_id = "mock-light", "mock-heavy"
+    info.light.execution_s[1], info.heavy.execution_s[1] = 0.5, 1.5
+    catalog = as_measured(load_catalog("mock"), [info])
+    assert catalog.cascades["mock"].slo_s == 7.0
+    assert catalog.latency["mock-heavy"].execution_s(1) == 1.5
+    info.cascade_id = "other"
+    with pytest.raises(CliError, match="serves other, which catalog mock does not have"):
+        as_measured(load_catalog("mock"), [info])
