@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +46,21 @@ def run_simulate(request: Request, *, as_json: bool) -> None:
     _check(request)
     results = [_simulate(request, policy) for policy in request.policies]
     if as_json:
-        emit_json(results[0])
+        emit_json(results[0] | {"peak_memory_bytes": _peak_memory_bytes()})
     else:
         _show(results)
+
+
+def _peak_memory_bytes() -> int:
+    """Return the largest memory of this process so far.
+
+    ``ru_maxrss`` counts what the parent held when it started this one, so Linux is asked otherwise.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _check(request: Request) -> None:

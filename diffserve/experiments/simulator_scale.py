@@ -27,8 +27,6 @@ LARGE_PEAK_QPS = 487.0
 LARGE_WORKERS = 210
 HUGE_WORKERS = 10_000
 HUGE_PEAK_QPS = 20_000.0
-_KIB = 1024.0
-_RSS_UNIT = 1.0 if sys.platform == "darwin" else _KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,7 @@ def _run_alone(arguments: Sequence[str]) -> dict[str, Any]:
     kept = ("workers", "queries", "wall_s", "slo_violation_ratio", "rejected_ratio")
     quality = ("heavy_share", "quality_windowed", "bound_quality_windowed", "device_busy")
     return {name: metrics[name] for name in (*kept, *quality)} | {
-        "peak_bytes": usage.ru_maxrss * _RSS_UNIT,
+        "peak_bytes": float(metrics["peak_memory_bytes"]),
         "cpu_s": usage.ru_utime + usage.ru_stime,
         "load_average": load_average,
     }

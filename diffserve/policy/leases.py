@@ -29,6 +29,8 @@ MEMORY = 0.7
 """Weight of the arrivals before the newest interval."""
 _ROUND_UP = 0.25
 """A lease may exceed its quota by this much, so that equal shares leave nothing over."""
+_LACK_MAX = 0.5
+"""Most that a lease may fall short of its quota without common workers to make up for it."""
 _KEEP_ABOVE, _KEEP_BELOW = 0.5, 1.25
 """A lease is kept while it exceeds its quota by less, or falls short of it by less."""
 
@@ -165,9 +167,10 @@ def lease_sizes(
         is_right = quota - _KEEP_BELOW < before.get(b, 0) < quota + _KEEP_ABOVE
         size = before[b] if before.get(b, 0) and is_right else int(quota + _ROUND_UP)
         sizes[b] = size if size >= max(1, least) else 0
-    while sum(sizes.values()) + (0 in sizes.values()) > num_workers and any(sizes.values()):
-        most = max((b for b in sizes if sizes[b]), key=lambda b: (sizes[b] - quotas[b], b))
-        sizes[most] -= 1
-        if sizes[most] < max(1, least):
-            sizes[most] = 0
+    num_common = num_workers - sum(sizes.values())
+    lacking = max((quotas[b] - size for b, size in sizes.items()), default=0.0)
+    if 0 in sizes.values() or num_common < 0 or lacking > max(_LACK_MAX, num_common):
+        # Nobody owns more than its part, so that those that own less find the rest in common.
+        sizes = {b: min(size, int(quotas[b])) for b, size in sizes.items()}
+        sizes = {b: size if size >= max(1, least) else 0 for b, size in sizes.items()}
     return sizes

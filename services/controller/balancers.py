@@ -9,11 +9,14 @@ from diffserve.core import Plan
 from diffserve.policy.leases import ArrivalShares, with_leases
 from diffserve.telemetry.records import LoadBalancerReport
 
+SILENCE = 0.9
+"""Part of a period: reports are read once in each, and two readings without news are enough."""
+
 logger = logging.getLogger(__name__)
 
 
 class BalancerBook:
-    """Load balancers by their reports; one that has reported nothing new for a period is gone.
+    """Load balancers by their reports; one that reports nothing new for a period is gone.
 
     Ages are of this clock: stamps of other machines are compared with each other only.
     """
@@ -23,18 +26,21 @@ class BalancerBook:
         self._clock = clock
         self._shares = ArrivalShares()
         self._seen: dict[str, tuple[str, float, float]] = {}
-        self._counted_s = clock()
+        self._counted_s = self._read_s = clock()
 
     def take_in(self, reports: Sequence[LoadBalancerReport]) -> None:
         """Take in a reading of Redis; shares follow at most twice per period."""
         now_s = self._clock()
+        # While nothing could be read nobody was silent: such a gap ages no report.
+        unread_s = now_s - self._read_s if now_s - self._read_s > 1.5 * self._period_s else 0.0
+        self._read_s = now_s
         before, self._seen = self._seen, {}
         for report in reports:
             stamp = (report.incarnation, report.reported_unix_s)
             old = before.get(report.loadbalancer_id)
-            news_s = old[2] if old is not None and old[:2] == stamp else now_s
+            news_s = old[2] + unread_s if old is not None and old[:2] == stamp else now_s
             self._seen[report.loadbalancer_id] = (*stamp, news_s)
-        alive = {b for b, seen in self._seen.items() if now_s - seen[2] < self._period_s}
+        alive = {b for b, seen in self._seen.items() if now_s - seen[2] < SILENCE * self._period_s}
         if alive == set(self._shares.shares()) and now_s - self._counted_s < self._period_s / 2.0:
             return
         self._counted_s = now_s

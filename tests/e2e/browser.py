@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-REQUIRED = "DIFFSERVE_TEST_BROWSER"
+REQUIRED = "BROWSER_TESTS_REQUIRED"
 """Set it to 1 (continuous integration does) to fail, not skip, without a browser."""
 FLAGS = (
     "--no-sandbox",

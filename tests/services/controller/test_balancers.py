@@ -33,8 +33,8 @@ def test_leases_follow_those_that_report() -> None:
     book.take_in([report("a", 1.0), report("b", 1.0)])
     both = book.with_leases(placed(2, 2), alone)
     assert sorted(both.owners.values()) == ["a", "a", "b", "b"]
-    now_s = 2.9  # `a` has died: Redis still holds its last report
-    book.take_in([report("a", 1.0), report("b", 2.9)])
+    now_s = 2.7  # `a` has died: Redis still holds its last report
+    book.take_in([report("a", 1.0), report("b", 2.7)])
     assert set(book.with_leases(placed(2, 2), both).shares) == {"a", "b"}
     now_s = 3.1
     book.take_in([report("a", 1.0), report("b", 3.1)])

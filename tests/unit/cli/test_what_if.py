@@ -15,7 +15,7 @@ from diffserve.rpc.v1 import admin_pb2
 
 def asked(**changes: object) -> Request:
     values = {
-        "qps": "5,20",
+        "qps": "5,40",
         "workers": "4",
         "cascade_id": "",
         "catalog": "mock",
@@ -30,7 +30,7 @@ def test_planner_and_simulator_answer_side_by_side(capsys: pytest.CaptureFixture
     run_what_if(asked(), as_json=True)
     document = json.loads(capsys.readouterr().out)
     few, many = document["rows"]
-    assert (few["qps"], many["qps"], many["workers"]) == (5.0, 20.0, 4)
+    assert (few["qps"], many["qps"], many["workers"]) == (5.0, 40.0, 4)
     fractions = [row["plan"]["cascades"][0]["deferral_fraction"] for row in (few, many)]
     assert fractions[0] == 1.0 > fractions[1]
     assert few["simulation"]["slo_violation_ratio"] == 0.0

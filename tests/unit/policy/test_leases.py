@@ -87,6 +87,9 @@ def test_leases_fit_and_leave_something_for_everybody(
     sizes = lease_sizes(num_workers, owned_before, shares, least)
     assert sum(sizes.values()) <= num_workers
     assert all(size == 0 or size >= least for size in sizes.values())
+    num_common = num_workers - sum(sizes.values())
+    lacking = max(num_workers * shares[b] - size for b, size in sizes.items())
+    assert lacking <= max(0.5, num_common) + 1e-9, "somebody has too few, and no others to use"
     if 0 in sizes.values() and num_workers:
         assert sum(sizes.values()) < num_workers
 
