@@ -80,6 +80,7 @@ async def test_the_waiting_gauge_is_what_really_waits() -> None:
         while len(seen) < 6:
             num_before = sum(len(ids) for _, ids in worker.executed)
             found = await scrape(cluster)
+            await asyncio.sleep(0.03)  # a batch on its way has left the queue and not arrived yet
             if found["diffserve_queries_arrived_total{cascade=mock}"] == 10 and num_before == sum(
                 len(ids) for _, ids in worker.executed
             ):
