@@ -35,10 +35,10 @@ reproduce: setup ## run every experiment and write docs/results; ARGS="--quick" 
 	@$(BIN)/diffserve reproduce $(ARGS)
 
 e2e: setup ## slow tests: minutes
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m slow -o faulthandler_timeout=0
 
 compose-test: setup ## build, run, scale and tear down the containers
-	@$(BIN)/python -m pytest -m compose
+	@$(BIN)/python -m pytest -m compose -o faulthandler_timeout=0
 
 clean: ## remove what was built, not .venv
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -129,3 +129,22 @@ def test_every_module_that_decides_has_its_test_file() -> None:
 def test_the_checks_see_what_they_should() -> None:
     tree = ast.parse("for a in {1, 2}: pass\n[b for b in set(x) | y]\nfor c in sorted({1}): pass")
     assert [is_set(node) for node in iterated(tree)].count(True) == 2
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules that a file imports, wherever it does."""
+    found: set[str] = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def test_only_services_run_on_uvloop() -> None:
+    """It forks to start a child, and gRPC's fork handlers then hung a whole test run."""
+    server = LIBRARY / "rpc" / "server.py"
+    assert "uvloop" in imported(server)
+    others = [path for path in sources("diffserve", "services", "tests") if path != server]
+    assert not [where(path) for path in others if "uvloop" in imported(path)]

@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from diffserve.cli.fleet import ChildSpec
 
 PROBE_PERIOD_S = 0.1
+PROBE_TIMEOUT_S = 2.0
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 10.0
 STABLE_S = 30.0
@@ -128,7 +129,9 @@ async def _is_serving(address: str) -> bool:
     async with grpc.aio.insecure_channel(address) as channel:
         request = health_pb2.HealthCheckRequest()
         try:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=2.0)
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                request, timeout=PROBE_TIMEOUT_S
+            )
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
@@ -137,10 +140,11 @@ async def _is_serving(address: str) -> bool:
 async def _redis_answers(address: str) -> bool:
     """Return whether a Redis-protocol server answers PING."""
     host, _, port = address.rpartition(":")
-    with contextlib.suppress(OSError):
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"PING\r\n")
-        answer = await reader.readline()
-        writer.close()
-        return answer.startswith(b"+PONG")
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"PING\r\n")
+            answer = await reader.readline()
+            writer.close()
+            return answer.startswith(b"+PONG")
     return False

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import uvloop
 
 from diffserve.catalog import load_catalog
 from diffserve.config import PREFIX
@@ -109,7 +108,9 @@ def run_live(
         environment=environment,
         directory=directory.resolve(),
     )
-    replayed, overheads = uvloop.run(_serve(simulation, deployment, report, on_progress))
+    # Not uvloop: it starts children by a true fork, in which gRPC's fork handlers can lock up for
+    # ever where channels are open; asyncio's own loop starts them by vfork, which runs none.
+    replayed, overheads = asyncio.run(_serve(simulation, deployment, report, on_progress))
     return LiveRun(
         metrics=replayed.recorder.summary(tables_of(simulation)),
         overheads=overheads,
