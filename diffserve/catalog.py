@@ -114,6 +114,7 @@ class VariantEntry(_Entry):
     dtype: str = Field("float32", pattern="^(float32|float16|bfloat16)$")
     scheduler: str = ""
     memory_bytes: int = Field(0, ge=0)
+    load_s: float = Field(0.0, ge=0.0)
     size_multiple: int = Field(8, ge=8)
     size_max: int = Field(2048, ge=8, le=2048)
     scheduler_options: dict[str, bool | int | float | str] = Field(default_factory=dict)

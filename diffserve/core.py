@@ -130,6 +130,7 @@ class Variant:
         dtype: ``float32``, ``float16`` or ``bfloat16``.
         scheduler: Class name of ``diffusers`` that replaces the saved one; empty keeps it.
         memory_bytes: Device memory held while resident; 0 when unknown.
+        load_s: Seconds that loading its weights takes; 0 when unknown.
         size_multiple: Width and height must be multiples of this, pixels.
         size_max: Largest width and height, pixels.
         scheduler_options: Settings of the scheduler that differ from the saved ones, as
@@ -153,6 +154,7 @@ class Variant:
     dtype: str = "float32"
     scheduler: str = ""
     memory_bytes: int = 0
+    load_s: float = 0.0
     size_multiple: int = 8
     size_max: int = 2048
     scheduler_options: tuple[tuple[str, str | int | float | bool], ...] = ()
@@ -238,6 +240,7 @@ class WorkerInfo:
         is_draining: Takes no new work.
         device_type: Kind of device, such as ``NVIDIA A100-SXM4-80GB``; workers of one type share
             latency profiles. Empty: the kind that ``device`` names.
+        memory_bytes: What resident variants may hold together; 0 when unknown.
     """
 
     worker_id: str
@@ -246,6 +249,7 @@ class WorkerInfo:
     resident: tuple[str, ...] = ()
     is_draining: bool = False
     device_type: str = ""
+    memory_bytes: int = 0
 
     @property
     def kind(self) -> str:

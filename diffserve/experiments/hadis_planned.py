@@ -22,9 +22,12 @@ LOW_QPS, HIGH_QPS = 0.8, 6.4
 """Least and peak demand of HADIS's trace, in real time."""
 EVEN = tuple(round(0.4 * step, 1) for step in range(2, 17))
 """From the least to the peak demand in equal steps: 15 demands, most of them high."""
-OCTAVES = tuple(LOW_QPS * 2.0 ** (step / 4.0) for step in range(13))
-"""The same range in steps of a quarter octave: 13 demands, low ones as often as high ones."""
-GRIDS: Mapping[str, tuple[float, ...]] = {"equal steps": EVEN, "quarter octaves": OCTAVES}
+OCTAVES = tuple(LOW_QPS * 2.0 ** (step / 16.0) for step in range(49))
+"""The same range in steps of a sixteenth of an octave: low demands as often as high ones.
+
+In quarter octaves a mean still depends on where the steps fall: planned quality jumps where the
+pair in use changes."""
+GRIDS: Mapping[str, tuple[float, ...]] = {"equal steps": EVEN, "octaves": OCTAVES}
 PROBES = (1.2, 3.0, 5.0, 8.0)
 THRESHOLDS = tuple(step / 200.0 for step in range(201))
 """DiffServe's grid of thresholds; with f(t) = t these are shares deferred."""

@@ -37,6 +37,7 @@ def observe_fleet(
     deferral: Mapping[str, DeferralProfile] | None = None,
     quality: Mapping[str, QualityCurve] | None = None,
     pins: Mapping[str, float] | None = None,
+    load_s: Mapping[str, float] | None = None,
 ) -> FleetObservation:
     """Return everything that the next plan depends on.
 
@@ -52,6 +53,7 @@ def observe_fleet(
         deferral: By ``cascade_id``; default: the catalog's.
         quality: By ``cascade_id``; default: the catalog's.
         pins: ``cascade_id`` -> share deferred that an operator fixed.
+        load_s: ``variant_id`` -> seconds that loading took; where absent the catalog's holds.
     """
     deferral, quality = deferral or catalog.deferral, quality or catalog.quality
     served = tuple(cascades)
@@ -83,12 +85,20 @@ def observe_fleet(
         else {},
         variants={
             v: VariantFacts(
-                base=catalog.variants[v].base, memory_bytes=catalog.variants[v].memory_bytes
+                base=catalog.variants[v].base,
+                memory_bytes=catalog.variants[v].memory_bytes,
+                load_s=(load_s or {}).get(v, catalog.variants[v].load_s),
             )
             for v in variants
             if v in catalog.variants
         },
+        memory_by_device={kind: _memory_bytes(workers, kind) for kind in kinds},
     )
+
+
+def _memory_bytes(workers: Iterable[WorkerInfo], kind: str) -> int:
+    """Return what the smallest worker of a kind may hold; 0 as soon as one does not say."""
+    return min(worker.memory_bytes for worker in workers if worker.kind == kind)
 
 
 def _count(workers: Iterable[WorkerInfo], kind: str) -> int:

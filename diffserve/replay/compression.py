@@ -67,6 +67,7 @@ def _compressed(document: Mapping[str, Any], time_compression: float) -> dict[st
             **variant,
             "latency_s": divided(variant["latency_s"]),
             "latency_by_device_s": {kind: divided(row) for kind, row in by_device.items()},
+            "load_s": variant.get("load_s", 0.0) / time_compression,
         }
         if variant["pipeline"] == MOCK_PIPELINE:
             variants[variant_id] |= {"width": IMAGE_SIDE, "height": IMAGE_SIDE}

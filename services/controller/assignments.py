@@ -64,6 +64,7 @@ class Assigner:
         membership: Membership,
         clients: WorkerClients,
         on_order: Callable[[str], None] = lambda variant_id: None,
+        on_loaded: Callable[[str, float], None] = lambda variant_id, load_s: None,
     ) -> None:
         """Start with nobody told anything.
 
@@ -71,7 +72,9 @@ class Assigner:
             membership: Who there is.
             clients: How to reach them.
             on_order: Is told of every order, by the variant placed.
+            on_loaded: Is told how many seconds a worker took to load a variant.
         """
+        self._on_loaded = on_loaded
         self._on_order = on_order
         self._membership = membership
         self._clients = clients
@@ -121,6 +124,8 @@ class Assigner:
         else:
             self._acknowledged[worker.worker_id] = order
             self._membership.set_resident(worker.worker_id, response.resident)
+            if response.load_s > 0.0 and not coresident:
+                self._on_loaded(placed, response.load_s)
             logger.info(
                 "worker %s holds variant %s (loaded in %.1f s)",
                 *(worker.worker_id, ", ".join(order.variants), response.load_s),

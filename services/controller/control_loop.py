@@ -70,7 +70,11 @@ class ControlLoop:
         self._planner = planner
         self._parameters = planner_parameters(state)
         self._persistence = Persistence(state)
-        self._assigner = Assigner(state.membership, state.clients, state.metrics.ordered)
+        self._assigner = Assigner(
+            *(state.membership, state.clients),
+            on_order=state.metrics.ordered,
+            on_loaded=state.observer.loaded,
+        )
         self._due_s = state.clock() + state.settings.planning_period_s
         self._solve: asyncio.Task[Plan] | None = None
         self._is_stopping = False

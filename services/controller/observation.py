@@ -60,6 +60,7 @@ class Observer:
             for class_id, row in sorted(catalog.classes.items())
         }
         self._demand = {class_id: DemandState() for class_id in self._parameters}
+        self._load_s: dict[str, float] = {}
 
     @property
     def age_s(self) -> float:
@@ -105,6 +106,10 @@ class Observer:
         if not self._is_loss_logged:
             logger.warning("Redis does not answer (%s); the plan in force stays", error)
             self._is_loss_logged = True
+
+    def loaded(self, variant_id: str, load_s: float) -> None:
+        """Take in how long a worker took to load a variant: what plans reckon with from now on."""
+        self._load_s[variant_id] = load_s
 
     def seed_demand(self, plan: Plan) -> None:
         """Start from the demand of a plan made before a restart, so that it alone moves nothing."""
@@ -166,6 +171,7 @@ class Observer:
             pins=overrides.pins,
             deferral={c: self.calibrations.deferral(c) for c in self._catalog.cascades},
             quality={c: self.calibrations.quality(c) for c in self._catalog.cascades},
+            load_s=self._load_s,
         )
 
 

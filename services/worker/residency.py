@@ -124,7 +124,7 @@ class Residency:
         self._backends.release()
 
     def _check_size(self, variant: Variant, needed_bytes: int) -> None:
-        limit = self._limit_bytes()
+        limit = self.limit_bytes
         if needed_bytes > limit:
             raise ConfigError(
                 f"variant.{variant.variant_id}: needs {needed_bytes // MIB} MiB, "
@@ -174,7 +174,9 @@ class Residency:
             return 0
         return self._backends.of(variant).estimate_bytes(variant)
 
-    def _limit_bytes(self) -> int:
+    @property
+    def limit_bytes(self) -> int:
+        """What the resident variants may hold together."""
         return self._memory_bytes_max or int(MEMORY_SHARE * self._backends.memory().total_bytes)
 
     def _missing_bytes(self, needed_bytes: int) -> int:
@@ -182,4 +184,4 @@ class Residency:
             max(replica.memory_bytes for replica in group.values())
             for group in self._groups.values()
         )
-        return held + needed_bytes - self._limit_bytes()
+        return held + needed_bytes - self.limit_bytes

@@ -149,6 +149,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
         self.drains: list[bool] = []
         self.is_draining = False
         self.refuses_assignments = False
+        self.load_s = 0.0
         self.hangs = asyncio.Event()
         self.hangs.set()
 
@@ -161,7 +162,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
         for variant_id in (request.variant_id, *request.coresident):
             if variant_id not in self.resident:
                 self.resident.append(variant_id)
-        return worker_pb2.AssignResponse(load_s=0.0, resident=self.resident)
+        return worker_pb2.AssignResponse(load_s=self.load_s, resident=self.resident)
 
     async def Drain(self, request, context):
         self.is_draining = not request.resume

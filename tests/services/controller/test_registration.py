@@ -221,6 +221,19 @@ async def test_a_failed_assignment_is_tried_again(redis_url: str) -> None:
         await _until_as_planned(client, workers)
 
 
+async def test_plans_reckon_with_the_time_that_loading_took(redis_url: str) -> None:
+    async with (
+        running_controller(redis_url) as client,
+        running_workers(client, "w-0") as workers,
+    ):
+        workers[0].load_s = 7.5
+        plan = await client.plan_where(lambda plan: "w-0" in plan.placement)
+        await _until_as_planned(client, workers)
+        members = client.state.membership.workers()
+        facts = client.state.observer.observe(members).variants
+        assert facts[plan.placement["w-0"]].load_s == 7.5
+
+
 async def test_a_worker_slow_to_load_holds_nobody_up(redis_url: str) -> None:
     async with (
         running_controller(redis_url) as client,

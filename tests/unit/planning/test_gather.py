@@ -53,6 +53,42 @@ def test_demand_of_a_class_is_told_once() -> None:
     assert class_of("alone", {}) == "alone"
 
 
+def test_loads_take_what_was_measured_or_else_what_the_catalog_says() -> None:
+    slow = replace(MOCK.variants["mock-heavy"], load_s=9.0)
+    catalog = replace(MOCK, variants={**MOCK.variants, "mock-heavy": slow})
+    seen = observe_fleet(
+        catalog,
+        (worker("w0", "fast"),),
+        cascades=catalog.cascades.values(),
+        profile=lambda variant_id, _: catalog.latency[variant_id],
+        demand_qps={},
+        queues={},
+        load_s={"mock-light": 2.5},
+    )
+    assert {v: facts.load_s for v, facts in seen.variants.items()} == {
+        "mock-light": 2.5,
+        "mock-heavy": 9.0,
+    }
+
+
+def test_memory_of_a_kind_is_its_smallest_workers_and_unknown_if_one_does_not_say() -> None:
+    sizes = {"a": (80, 40), "b": (24,), "c": (80, 0)}
+    fleet = tuple(
+        replace(worker(f"{kind}{index}", kind), memory_bytes=size)
+        for kind, known in sizes.items()
+        for index, size in enumerate(known)
+    )
+    seen = observe_fleet(
+        MOCK,
+        fleet,
+        cascades=MOCK.cascades.values(),
+        profile=lambda variant_id, _: MOCK.latency[variant_id],
+        demand_qps={},
+        queues={},
+    )
+    assert seen.memory_by_device == {"a": 40, "b": 24, "c": 0}
+
+
 def test_a_fleet_of_one_kind_has_its_profiles_in_the_cascades() -> None:
     seen = observed("fast", "fast")
     assert seen.latency_by_device == {}
