@@ -121,9 +121,10 @@ def _planned_table(planned: Study) -> Table:
         rows,
         "Real time; lower is better. Nothing is simulated and nothing kept in reserve: demand is "
         "known, workers are used fully, queues are empty. Means over 0.8 to 6.4 qps, HADIS's least "
-        "and peak demand: 15 in equal steps of 0.4 qps, most of them high, and 49 in equal steps of "
-        "its logarithm, octave by octave. Rows with 201 thresholds use the table between its points, interpolated "
-        "linearly, as DiffServe's own planner would; the others take one of the profiled rows. "
+        "and peak demand: 15 in equal steps of 0.4 qps, most of them high, and 49 in equal steps "
+        "of the logarithm, octave by octave. Rows with 201 thresholds use the table between its "
+        "points, interpolated linearly, as DiffServe's own planner would; the others take one of "
+        "the profiled rows. "
         "Of mixed traffic the FID is taken as the mean of its parts, which is conservative. HADIS "
         "plans light capacity also for prompts that skip the light model; one row corrects that.",
     )
