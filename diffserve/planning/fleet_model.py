@@ -357,8 +357,9 @@ def _objective(
         group, least = problem.classes[route.class_index], worst[route.class_index]
         for i, point in enumerate(route.points):
             gain = group.weight * (point.value - least) / span
-            # Spread without pattern, or moves between columns would cancel out.
-            trifle = TRIFLE * math.fmod(_GOLDEN * len(terms), 1.0)
+            # Of the square: multiples themselves are as far apart at one place as at another, so
+            # an exchange between two pairs of neighbours would cost nothing and not be decided.
+            trifle = TRIFLE * math.fmod(_GOLDEN * len(terms) ** 2, 1.0)
             terms[_y(r, i)] = SCALE * (shares[route.class_index] * gain - trifle)
     for k, share in enumerate(shares):
         terms[_u(k)] = -SCALE * SHED_PENALTY * share

@@ -145,8 +145,10 @@ def test_one_cascade_agrees_with_the_exact_program(solve, num_workers, load_qps)
     assert exact.allocation.value - 1e-6 <= value <= exact.allocation.value + 0.5
 
 
-@pytest.mark.parametrize("demand_qps", [1.0, 6.0, 14.0])
-def test_backends_make_the_same_plan(demand_qps):
+@pytest.mark.parametrize("num_workers", [3, 5, 7, 10, 16])
+@pytest.mark.parametrize("demand_qps", [1.0, 2.5, 4.0, 6.0, 9.0, 14.0, 18.0])
+def test_backends_make_the_same_plan(demand_qps, num_workers):
+    """The round numbers of these curves make many plans worth the same."""
     backends = [b for b in (open_gurobi(), open_cbc()) if b is not None]
     if len(backends) < 2:
         pytest.skip("needs Gurobi and CBC")
@@ -155,7 +157,7 @@ def test_backends_make_the_same_plan(demand_qps):
         seen("medium", "slow", 0.0),
         seen("fast", "medium", 2.0),
         classes=(RequestClass(class_id="x", cascade_ids=("fast-slow", "medium-slow")),),
-        num_workers=7,
+        num_workers=num_workers,
     )
     plans = [
         make_plan(observation, None, PlannerParameters(), backend, plan_id=1)
