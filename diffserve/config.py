@@ -143,6 +143,18 @@ class WorkerSettings(SharedSettings):
     memory_bytes_max: int = Field(
         0, ge=0, description="memory for resident variants; 0: 80 % of the device's"
     )
+    host_memory_bytes_max: int = Field(
+        0,
+        ge=0,
+        description="page-locked host memory for weights that left a GPU, to bring them back fast; "
+        "0: none",
+    )
+    compile: str = Field(
+        "auto",
+        pattern="^(auto|off|default|reduce-overhead|max-autotune)$",
+        description="mode of torch.compile for denoiser and decoder; auto: reduce-overhead on "
+        "CUDA, off on CPU; start-up then takes minutes",
+    )
     preload: str = Field(
         "all", description="variants to load at start: all, none or a comma-separated list"
     )

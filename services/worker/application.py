@@ -59,11 +59,13 @@ class WorkerApplication:
         """
         self.catalog = catalog
         latency = _latency_on(settings.device_type, catalog)
-        self.backends = Backends(settings.device, num_threads, latency)
+        self.backends = Backends(settings.device, num_threads, latency, settings.compile)
         self._settings = settings
         self._preload = _variants_to_preload(settings.preload, catalog)
         self._device = DeviceThread()
-        residency = Residency(self.backends, settings.memory_bytes_max)
+        residency = Residency(
+            self.backends, settings.memory_bytes_max, settings.host_memory_bytes_max
+        )
         self.metrics = WorkerMetrics(catalog, self.backends.memory, lambda: residency.resident)
         residency.on_loaded, residency.on_evicted = self.metrics.loaded, self.metrics.evicted
         self.executor = Executor(residency, Latencies(latency), self._device, self.metrics)

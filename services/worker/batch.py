@@ -86,15 +86,18 @@ class BatchSpec:
         )
 
 
-def warm_up_batch(variant: Variant) -> BatchSpec:
-    """Return a batch of one at the variant's own operating point."""
-    drawing = Drawing(
-        query_id="warm-up",
-        prompt="warm-up",
-        negative_prompt="",
-        seed=0,
-        media_type="image/png",
-        budget_s=math.inf,
+def warm_up_batch(variant: Variant, batch_size: int = 1) -> BatchSpec:
+    """Return a batch at the variant's own operating point."""
+    drawings = tuple(
+        Drawing(
+            query_id=f"warm-up-{index}",
+            prompt="warm-up",
+            negative_prompt="",
+            seed=index,
+            media_type="image/png",
+            budget_s=math.inf,
+        )
+        for index in range(batch_size)
     )
     return BatchSpec(
         batch_id=0,
@@ -103,7 +106,7 @@ def warm_up_batch(variant: Variant) -> BatchSpec:
         height=variant.height,
         num_inference_steps=variant.num_inference_steps,
         guidance_scale=variant.guidance_scale,
-        drawings=(drawing,),
+        drawings=drawings,
     )
 
 

@@ -214,12 +214,19 @@ class Executor:
         if variant.variant_id in self.residency.resident:
             return 0.0, None
         load_s = self.residency.load(variant, keep)
-        execution = self._execute(BatchRun(warm_up_batch(variant), time.monotonic()), loop)
-        if execution.error:
-            self.residency.drop(variant)
-            raise ConfigError(f"variant.{variant.variant_id}: warm-up: {execution.error}")
-        logger.info("%s warm: batch of 1 in %.3f s", variant.variant_id, execution.execution_s)
-        return load_s, execution
+        executions = []
+        # A batch of one last: its time is what the first plans hear of.
+        for size in sorted({1, *self.residency.use(variant).warm_up_sizes}, reverse=True):
+            run = BatchRun(warm_up_batch(variant, size), time.monotonic())
+            executions.append(self._execute(run, loop))
+            if executions[-1].error:
+                self.residency.drop(variant)
+                raise ConfigError(f"variant.{variant.variant_id}: warm-up: {executions[-1].error}")
+            logger.info(
+                "%s warm: batch of %d in %.3f s",
+                *(variant.variant_id, size, executions[-1].execution_s),
+            )
+        return load_s, executions[-1]
 
     def _entered_device(self, run: BatchRun, started_s: float) -> None:
         run.started_s = started_s

@@ -36,8 +36,18 @@ class Residency:
     other threads may read it at any time.
     """
 
-    def __init__(self, backends: Backends, memory_bytes_max: int) -> None:
-        """Start empty; ``memory_bytes_max`` 0 means ``MEMORY_SHARE`` of the device's memory."""
+    def __init__(
+        self, backends: Backends, memory_bytes_max: int, host_memory_bytes_max: int = 0
+    ) -> None:
+        """Start empty.
+
+        Args:
+            backends: What loads.
+            memory_bytes_max: For resident variants; 0: ``MEMORY_SHARE`` of the device's memory.
+            host_memory_bytes_max: For weights that left the device and may come back; 0: none.
+        """
+        self._host_memory_bytes_max = host_memory_bytes_max
+        self._parked: OrderedDict[WeightsKey, dict[str, Replica]] = OrderedDict()
         self.resident: tuple[str, ...] = ()
         self.on_loaded: Callable[[str, float, int, int], None] = lambda *_: None
         self.on_evicted: Callable[[str], None] = lambda _: None
@@ -85,9 +95,13 @@ class Residency:
         self._make_room(needed, kept)
         if len(kept) > 1:
             self._check_fit(variant, needed)
-        sibling = next(iter(self._groups.get(key, {}).values()), None)
+        self._unpark(key)
+        group = self._groups.get(key, {})
+        sibling = next(iter(group.values()), None)
         try:
-            replica = self._backends.of(variant).load(variant, sibling)
+            replica = group.get(variant.variant_id) or self._backends.of(variant).load(
+                variant, sibling
+            )
         except ConfigError:
             # A failed load leaves half a model behind.
             self.release()
@@ -158,6 +172,7 @@ class Residency:
         names = ", ".join(group)
         for variant_id in group:
             self.on_evicted(variant_id)
+        self._park(key, group)
         group.clear()
         self._changed()
         self.release()
@@ -165,6 +180,22 @@ class Residency:
         logger.info(
             "evicted %s: memory %d MiB before, %d after", names, before // MIB, after // MIB
         )
+
+    def _park(self, key: WeightsKey, group: dict[str, Replica]) -> None:
+        """Keep evicted weights in host memory where there is room; the longest there give way."""
+        first, needed = next(iter(group.values())), _held_bytes(group)
+        if not first.parks or needed > self._host_memory_bytes_max:
+            return
+        while needed + sum(map(_held_bytes, self._parked.values())) > self._host_memory_bytes_max:
+            self._parked.popitem(last=False)
+        first.park()
+        self._parked[key] = dict(group)
+
+    def _unpark(self, key: WeightsKey) -> None:
+        group = self._parked.pop(key, None)
+        if group is not None:
+            next(iter(group.values())).unpark()
+            self._groups[key] = group
 
     def _changed(self) -> None:
         self.resident = tuple(sorted(name for group in self._groups.values() for name in group))
@@ -180,8 +211,10 @@ class Residency:
         return self._memory_bytes_max or int(MEMORY_SHARE * self._backends.memory().total_bytes)
 
     def _missing_bytes(self, needed_bytes: int) -> int:
-        held = sum(
-            max(replica.memory_bytes for replica in group.values())
-            for group in self._groups.values()
-        )
+        held = sum(map(_held_bytes, self._groups.values()))
         return held + needed_bytes - self.limit_bytes
+
+
+def _held_bytes(group: dict[str, Replica]) -> int:
+    """What a group's shared weights hold."""
+    return max(replica.memory_bytes for replica in group.values())

@@ -18,9 +18,15 @@ class Backends:
     """The backend of each variant, made when first needed: a mock worker never imports torch."""
 
     def __init__(
-        self, device: str, num_threads: int, latency: Mapping[str, LatencyProfile]
+        self,
+        device: str,
+        num_threads: int,
+        latency: Mapping[str, LatencyProfile],
+        compile_mode: str = "auto",
     ) -> None:
         """Remember the settings; ``device`` may be ``auto`` until ``prepare``."""
+        self._latency = latency
+        self._compile_mode = compile_mode
         self._device = device
         self._num_threads = num_threads
         self._mock = MockBackend("cpu" if device == "auto" else device, latency)
@@ -43,7 +49,12 @@ class Backends:
                     f"catalog: its variants need torch and diffusers (pip install "
                     f"'diffserve[models]'): {error}"
                 ) from None
-            self._diffusers = DiffusersBackend(self._device, self._num_threads)
+            self._diffusers = DiffusersBackend(
+                self._device,
+                self._num_threads,
+                {v: profile.batch_sizes for v, profile in self._latency.items()},
+                self._compile_mode,
+            )
 
     def of(self, variant: Variant) -> Backend:
         """Return the backend that runs ``variant``; ``prepare`` has seen it."""

@@ -35,9 +35,13 @@ class Replica(Protocol):
 
     Attributes:
         memory_bytes: What its weights hold; shared weights are counted in full by each sharer.
+        warm_up_sizes: Batch sizes to run once before serving; a first run may take far longer.
+        parks: Its weights may wait in host memory, which is not the device's own.
     """
 
     memory_bytes: int
+    warm_up_sizes: tuple[int, ...]
+    parks: bool
 
     def run(
         self, batch: BatchSpec, stop: threading.Event, on_step: OnStep | None = None
@@ -49,6 +53,16 @@ class Replica(Protocol):
         Raises:
             Interrupted: ``stop`` was set; noticed at the next denoising step.
             BackendError: the pipeline failed.
+        """
+
+    def park(self) -> None:
+        """Take its weights, and so its siblings', off the device; only where it ``parks``."""
+
+    def unpark(self) -> None:
+        """Bring the weights back to the device.
+
+        Raises:
+            ConfigError: they do not fit.
         """
 
     def unknown_words(self, prompt: str) -> tuple[str, ...]:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from diffserve.core import Variant
 from diffserve.errors import BackendError, ConfigError
+from services.worker.backends.acceleration import (
+    OFF,
+    accelerate,
+    filled_up,
+    mode_on,
+    uncompiled,
+)
 from services.worker.backends.base import Interrupted, OnStep, Picture, Replica
+from services.worker.backends.host_weights import HostWeights
 from services.worker.backends.loading import load_pipeline, make_scheduler, weight_bytes_on_disk
 from services.worker.backends.safety import SafetyChecker
 from services.worker.batch import BatchSpec, Drawing
@@ -29,9 +38,25 @@ class DiffusersReplica:
         variant: Variant,
         pipeline: Any,
         saved_scheduler: Any,
+        device: str,
         safety: SafetyChecker | None = None,
+        compiled_sizes: tuple[int, ...] = (),
     ) -> None:
-        """Wrap a loaded pipeline; ``saved_scheduler`` is the one that came with the weights."""
+        """Wrap a loaded pipeline.
+
+        Args:
+            variant: Which operating point of it.
+            pipeline: On its device.
+            saved_scheduler: The one that came with the weights.
+            device: Where the pipeline is.
+            safety: Looks at every image.
+            compiled_sizes: Batch sizes that the networks are compiled for; empty: not compiled.
+        """
+        self.warm_up_sizes: tuple[int, ...] = compiled_sizes or (1,)
+        self.parks = device.startswith("cuda")
+        self._device = device
+        self._host_weights: HostWeights | None = None
+        self._compiled_sizes = compiled_sizes
         self.pipeline = pipeline
         self.safety = safety
         self.saved_scheduler = saved_scheduler
@@ -68,6 +93,20 @@ class DiffusersReplica:
             # every tensor of the failed run.
             raise BackendError(failure)
         return [images[drawing.query_id] for drawing in batch.drawings]
+
+    def park(self) -> None:
+        """Take the weights off the device; the first time they are copied to host memory."""
+        self._host_weights = self._host_weights or HostWeights(self.pipeline)
+        self._host_weights.leave()
+
+    def unpark(self) -> None:
+        """Copy the weights back to the device."""
+        assert self._host_weights is not None, "park() was not called"
+        try:
+            self._host_weights.enter(self._device)
+        except torch.OutOfMemoryError:
+            self._host_weights.leave()
+            raise ConfigError("out of memory on the way back from the host's") from None
 
     def unknown_words(self, prompt: str) -> tuple[str, ...]:
         """Ask the pipeline, if it can tell."""
@@ -107,6 +146,9 @@ class DiffusersReplica:
 
         if stop.is_set():
             raise Interrupted
+        num_images, is_compiled = len(drawings), self._compiled_sizes and _has_native_shapes(batch)
+        if is_compiled:
+            drawings = tuple(filled_up(drawings, self._compiled_sizes))
         arguments: dict[str, Any] = {
             "prompt": [drawing.prompt for drawing in drawings],
             "width": batch.width,
@@ -123,24 +165,40 @@ class DiffusersReplica:
         if self._scheduler is not None:
             self.pipeline.scheduler = self._scheduler
         known = {name: value for name, value in arguments.items() if name in self._accepted}
-        images = list(self.pipeline(**known).images)
+        is_exception = self._compiled_sizes and not is_compiled
+        with uncompiled() if is_exception else contextlib.nullcontext():
+            images = list(self.pipeline(**known).images)[:num_images]
         return images if self.safety is None else self.safety.withhold(images)
 
 
 class DiffusersBackend:
     """Loads pipelines onto one device."""
 
-    def __init__(self, device: str, num_threads: int) -> None:
+    def __init__(
+        self,
+        device: str,
+        num_threads: int,
+        batch_sizes: Mapping[str, tuple[int, ...]] | None = None,
+        compile_mode: str = OFF,
+    ) -> None:
         """Choose the device and pin this thread's CPU threads.
+
+        Args:
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            num_threads: Of the CPU.
+            batch_sizes: ``variant_id`` -> sizes that batches are planned with.
+            compile_mode: ``auto``, ``off`` or a mode of ``torch.compile``.
 
         Raises:
             ConfigError: the device does not exist.
         """
+        self._batch_sizes = batch_sizes or {}
         # With OpenMP the count belongs to the calling thread: this must be the device thread.
         torch.set_num_threads(num_threads)
         self.device = _resolve_device(device)
         on_cuda = self.device.startswith("cuda")
         self.device_type = torch.cuda.get_device_name(self.device) if on_cuda else "cpu"
+        self._mode = mode_on(self.device, compile_mode)
 
     def estimate_bytes(self, variant: Variant) -> int:
         """Return the catalog's figure, else the size of the weight files.
@@ -156,13 +214,18 @@ class DiffusersBackend:
         Raises:
             ConfigError: it cannot be loaded; names the field.
         """
+        sizes = self._batch_sizes.get(variant.variant_id, (1,)) if self._mode else ()
         if isinstance(sibling, DiffusersReplica):
             return DiffusersReplica(
-                variant, sibling.pipeline, sibling.saved_scheduler, sibling.safety
+                *(variant, sibling.pipeline, sibling.saved_scheduler, self.device),
+                *(sibling.safety, sizes),
             )
         pipeline = load_pipeline(variant, self.device)
+        if self._mode:
+            accelerate(pipeline, self._mode)
         safety = SafetyChecker(variant, self.device) if variant.safety_checker else None
-        return DiffusersReplica(variant, pipeline, getattr(pipeline, "scheduler", None), safety)
+        saved_scheduler = getattr(pipeline, "scheduler", None)
+        return DiffusersReplica(variant, pipeline, saved_scheduler, self.device, safety, sizes)
 
     def release(self) -> None:
         """Return what dropped pipelines held to the device or the system."""
@@ -188,6 +251,15 @@ def _resolve_device(device: str) -> str:
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"worker.device: {device}: {torch.cuda.device_count()} CUDA devices here")
     return f"cuda:{resolved.index or 0}" if resolved.type == "cuda" else device
+
+
+def _has_native_shapes(batch: BatchSpec) -> bool:
+    """Whether its tensors are shaped as at the variant's own size and use of guidance."""
+    variant = batch.variant
+    return (batch.width, batch.height, batch.guidance_scale > 1.0) == (
+        *(variant.width, variant.height),
+        variant.guidance_scale > 1.0,
+    )
 
 
 def _part_of(on_step: OnStep | None, index: int, num_parts: int) -> OnStep | None:

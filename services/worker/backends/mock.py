@@ -33,6 +33,8 @@ class MockReplica:
 
     def __init__(self, variant: Variant, profile: LatencyProfile) -> None:
         self.memory_bytes = variant.memory_bytes
+        self.warm_up_sizes: tuple[int, ...] = (1,)
+        self.parks = False
         self._profile = profile
 
     def run(
@@ -59,6 +61,12 @@ class MockReplica:
             if on_step is not None:
                 on_step(step, num_waits)
         return images
+
+    def park(self) -> None:
+        """Do nothing: nothing was allocated."""
+
+    def unpark(self) -> None:
+        """Do nothing."""
 
     def unknown_words(self, prompt: str) -> tuple[str, ...]:
         """Return nothing: a pattern knows every word."""
