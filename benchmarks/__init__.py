@@ -1,0 +1,1 @@
+"""Measurements of the running system against others; not part of the wheel."""
