@@ -162,6 +162,12 @@ class WorkerSettings(SharedSettings):
     hang_factor: float = Field(
         20.0, gt=1, description="a batch this many times over its profile marks the device hung"
     )
+    hang_exit_s: float = Field(
+        30.0,
+        ge=0,
+        description="a device hung for this long ends the process, for whoever keeps it running to "
+        "start anew; 0: never",
+    )
 
 
 class DiscriminatorSettings(SharedSettings):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import random
 import shutil
 import socket
 import subprocess
@@ -10,6 +12,9 @@ import time
 from pathlib import Path
 
 from diffserve.errors import ConfigError
+
+LISTENING_PORTS = range(20_000, 32_000)
+"""Below those that systems give to outgoing connections: Linux from 32,768, others from 49,152."""
 
 
 def find_server_binary() -> Path:
@@ -43,10 +48,16 @@ def server_command(binary: Path, port: int, directory: Path) -> list[str]:
 
 
 def free_port() -> int:
-    """Return a TCP port that was free on loopback a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port that was free on loopback a moment ago.
+
+    Not one that the system would choose: it chooses those for outgoing connections too, and a busy
+    machine makes one on it before the service that is to listen there has started.
+    """
+    for port in random.SystemRandom().sample(LISTENING_PORTS, len(LISTENING_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ConfigError(f"no free port in {LISTENING_PORTS.start} to {LISTENING_PORTS.stop - 1}")
 
 
 def start_server(port: int, directory: Path) -> subprocess.Popen[bytes]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -29,6 +30,8 @@ from services.worker.scoring import ScoringClient
 logger = logging.getLogger(__name__)
 
 WATCH_PERIOD_S = 0.25
+EXIT_HUNG = 70
+"""Status of a process whose device hung; `EX_SOFTWARE` of sysexits.h."""
 EXIT_RESTART = 75
 """Status of a process that wants to be started again (EX_TEMPFAIL)."""
 RESTART_DELAY_S = 0.1
@@ -181,16 +184,29 @@ class WorkerApplication:
         self.membership.announce()
 
     async def _watch(self, health: Health) -> None:
-        """Report NOT_SERVING while a batch takes far longer than its profile says."""
+        """Report NOT_SERVING while a batch takes far longer than its profile says.
+
+        What does not come back by itself needs a new process, and nobody else may know.
+        """
+        hung_since_s = 0.0
         while True:
             await asyncio.sleep(WATCH_PERIOD_S)
             is_hung = self.executor.is_hung(self._settings.hang_factor)
+            if is_hung and self.is_hung:
+                self._end_if_hung_since(hung_since_s)
             if is_hung == self.is_hung:
                 continue
-            self.is_hung = is_hung
+            self.is_hung, hung_since_s = is_hung, time.monotonic()
             logger.warning("the device hangs" if is_hung else "the device is back")
             await health.set(serving=not is_hung)
             self.membership.announce()
+
+    def _end_if_hung_since(self, hung_since_s: float) -> None:
+        limit_s = self._settings.hang_exit_s
+        if limit_s and not self.exit_status and time.monotonic() - hung_since_s >= limit_s:
+            self.exit_status = EXIT_HUNG
+            logger.error("the device has been hung for %.0f s: ending this process", limit_s)
+            self._ask_to_stop()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

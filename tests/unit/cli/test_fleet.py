@@ -11,6 +11,7 @@ import pytest
 from diffserve.cli.fleet import ChildSpec, Fleet, num_workers, plan_fleet
 from diffserve.config import SECTIONS, UpSettings, load_settings, settings_from_argv
 from diffserve.errors import ConfigError
+from diffserve.telemetry.server import LISTENING_PORTS, free_port
 
 FREE = {
     "controller_port": 0,
@@ -111,3 +112,9 @@ def test_taken_port_names_setting_flag_and_variable() -> None:
         "DIFFSERVE_UP_CONTROLLER_PORT",
     ):
         assert part in str(caught.value)
+
+
+def test_free_ports_are_not_those_of_outgoing_connections() -> None:
+    ports = {free_port() for _ in range(50)}
+    assert ports <= set(LISTENING_PORTS)
+    assert len(ports) > 40
