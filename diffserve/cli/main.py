@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from diffserve.cli.cascades import cascade_app
 from diffserve.cli.operators import register
 from diffserve.cli.output import CliError
 from diffserve.errors import DiffServeError
@@ -31,7 +32,6 @@ app = typer.Typer(
 )
 plan_app = typer.Typer(help="Plans of the controller.", no_args_is_help=True)
 workers_app = typer.Typer(help="Workers of the deployment.", no_args_is_help=True)
-cascade_app = typer.Typer(help="Cascades of the catalog.", no_args_is_help=True)
 planning_app = typer.Typer(help="Stop or resume re-planning.", no_args_is_help=True)
 app.add_typer(plan_app, name="plan")
 app.add_typer(workers_app, name="workers")
@@ -385,34 +385,6 @@ def workers_scale(
     from diffserve.cli.scale import scale_workers
 
     scale_workers(num_workers, project, as_json=as_json)
-
-
-@cascade_app.command("list")
-def cascade_list(address: Admin = "", as_json: Json = False) -> None:
-    """List cascades with their variants, latencies and quality curves."""
-    from diffserve.cli.cascade import list_cascades
-
-    list_cascades(address, as_json=as_json)
-
-
-@cascade_app.command("measure")
-def cascade_measure(
-    catalog: Annotated[str, typer.Option(help="Shipped name or TOML file.")] = "embedded",
-    share: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Share deferred; default: the planner's.")
-    ] = None,
-    prompts: Annotated[int, typer.Option(min=1, help="Held-out prompts, easy to hard.")] = 120,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, help="Of prompts and noise.")] = 0,
-    as_json: Json = False,
-) -> None:
-    """Serve embedded models live; tell accuracy and device time against the heavy model alone."""
-    from diffserve.cli.measure import Request, measure_cascade
-
-    request = Request(
-        catalog=catalog, share=share, num_prompts=prompts, num_workers=workers, seed=seed
-    )
-    measure_cascade(request, as_json=as_json)
 
 
 register(app, plan=plan_app, workers=workers_app)
