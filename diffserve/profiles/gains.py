@@ -10,6 +10,9 @@ from typing import Self
 from diffserve.errors import ProfileError
 from diffserve.profiles.curves import QualityCurve, interpolate
 
+ROUNDING = 1e-9
+"""Slopes that differ by a smaller part are one: a straight table is not straight in binary."""
+
 
 @dataclass(frozen=True, slots=True)
 class GainCurve:
@@ -54,6 +57,7 @@ class GainCurve:
             rise = middles[0] * (slopes[0] - slopes[1]) / (middles[1] - middles[0])
             fall = (slopes[-2] - slopes[-1]) / (middles[-1] - middles[-2])
             fall *= curve.best_fraction - middles[-1]
+            rise, fall = max(rise, bend), max(fall, min(bend, slopes[-1] / 2.0))
         gains = (slopes[0] + rise, *slopes, max(0.0, slopes[-1] - fall))
         return cls((0.0, *middles, curve.best_fraction), tuple(weight * gain for gain in gains))
 
@@ -69,10 +73,18 @@ def _envelope(curve: QualityCurve) -> list[tuple[float, float]]:
     for point in zip(curve.fractions, curve.qualities, strict=True):
         if point[0] > curve.best_fraction:
             break
-        while len(hull) > 1 and _slope(hull[-2], hull[-1]) <= _slope(hull[-1], point):
+        while len(hull) > 1 and not _bends_down(*hull[-2:], point):
             hull.pop()
         hull.append(point)
     return hull
+
+
+def _bends_down(
+    before: tuple[float, float], corner: tuple[float, float], after: tuple[float, float]
+) -> bool:
+    """Tell whether the slope falls at a corner, by more than rounding may bring about."""
+    slope, next_slope = _slope(before, corner), _slope(corner, after)
+    return slope - next_slope > ROUNDING * max(abs(slope), abs(next_slope))
 
 
 def _slopes(hull: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

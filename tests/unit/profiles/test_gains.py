@@ -61,3 +61,27 @@ def test_nonsense_is_refused() -> None:
     for ranks, gains in (((0.0,), (1.0, 0.0)), ((0.0, 0.0), (1.0, 0.0)), ((0.0, 1.0), (0.0, 1.0))):
         with pytest.raises(ProfileError):
             GainCurve(ranks, gains)
+
+
+def test_a_curve_that_is_straight_but_for_rounding_has_gains() -> None:
+    """Measured by `diffserve cascade build` on sixty prompts; its load balancers did not start."""
+    fractions = tuple(round(0.05 * step, 2) for step in range(21))
+    tail = (0.85, 0.8667, 0.9, 0.95, 0.95)
+    qualities = (
+        *(0.1833, 0.2333, 0.2833, 0.3333, 0.3833, 0.4333, 0.4833, 0.5167),
+        *(0.55, 0.6, 0.6333, 0.6667, 0.7, 0.75, 0.7833, 0.8167, *tail),
+    )
+    gains = GainCurve.of(QualityCurve(fractions, qualities, "made up"))
+    assert gains.ranks[-1] == pytest.approx(0.95)
+    assert gains.share_at(0.5) == pytest.approx(0.95)
+    assert gains.share_at(2.0) == 0.0
+
+
+@pytest.mark.parametrize("step", [0.05, 0.1, 1 / 3, 0.01])
+@pytest.mark.parametrize("slope", [1e-6, 0.1, 0.7, 3.0, 1e4])
+def test_straight_curves_of_any_slope_have_gains(step: float, slope: float) -> None:
+    fractions = tuple(index * step for index in range(round(1 / step) + 1))
+    qualities = tuple(0.1 + slope * fraction for fraction in fractions)
+    gains = GainCurve.of(QualityCurve(fractions, qualities, "made up"))
+    assert gains.share_at(0.5 * slope) == pytest.approx(1.0)
+    assert gains.share_at(1.5 * slope) == 0.0
