@@ -73,7 +73,7 @@ def _envelope(curve: QualityCurve) -> list[tuple[float, float]]:
     for point in zip(curve.fractions, curve.qualities, strict=True):
         if point[0] > curve.best_fraction:
             break
-        while len(hull) > 1 and not _bends_down(*hull[-2:], point):
+        while len(hull) > 1 and not _bends_down(hull[-2], hull[-1], point):
             hull.pop()
         hull.append(point)
     return hull
