@@ -17,6 +17,9 @@ from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationStub
 CALL_TIMEOUT_S = 30.0
 HERE = Path(__file__).resolve().parent
 
+ENVIRONMENT = {"DIFFSERVE_CONTROLLER_SOLVER": "cbc"}
+"""Settings of the services: nothing that a licence decides."""
+
 
 def request_of(number: int) -> generation_pb2.GenerateRequest:
     """Return the request of a call."""
@@ -61,7 +64,7 @@ async def deployment(catalog: str) -> AsyncIterator[str]:
         parameters = DeploymentParameters(
             catalog=str(HERE / f"{catalog}.toml"),
             num_workers=1,
-            environment={},
+            environment=ENVIRONMENT,
             directory=Path(directory),
         )
         async with deployed(parameters, lambda line: None) as fleet:

@@ -161,6 +161,7 @@ def spread_spare(model: FleetModel, needed: Mapping[Place, int]) -> dict[Place, 
     They serve bursts between plans, so parking them would cost more than it saves, unless the
     owner of the devices says otherwise. Devices of a type that the plan does without join the
     largest pool elsewhere that they are fast enough for; where there is none they get no place.
+    Without any load they wait where most can be done: somebody must serve the first query.
     """
     placed = dict(needed)
     for device, count in model.problem.devices.items():
@@ -187,8 +188,9 @@ def _reserve(model: FleetModel, needed: Mapping[Place, int], device: str) -> dic
     for place, workers in needed.items():
         elsewhere[place.bases] = elsewhere.get(place.bases, 0) + workers
     options = [p for p in model.places if p.device == device and p in usable]
-    options = [p for p in options if elsewhere.get(p.bases, 0) > 0]
-    best = max(options, key=lambda p: elsewhere[p.bases], default=None)
+    if any(needed.values()):
+        options = [p for p in options if elsewhere.get(p.bases, 0) > 0]
+    best = max(options, key=lambda p: (elsewhere.get(p.bases, 0), len(p.bases)), default=None)
     return {} if best is None else {best: 1}
 
 

@@ -320,7 +320,7 @@ class Balancer:
             self._fleet.rest(batch, now_s + busy_s)
             self._book.wake_at(now_s + busy_s, REST_WAKEUP)
         else:
-            self._fleet.release(batch)
+            self._fleet.ended(batch)
         return actions + self._dispatch_all(now_s)
 
     # -- events of controller and clock ----------------------------------------------------

@@ -15,6 +15,10 @@ from diffserve.profiles.online import LatencyEstimator
 
 Serving = dict[str, tuple[str, ...]]
 """``worker_id`` -> variants that it serves now, its placement first."""
+NUM_OPEN_MAX = 2
+"""Batches of a worker that are not answered in full, the running one included. Its device is free
+again before its images are encoded and scored, so one batch may execute while another is answered.
+Where answering takes longer than executing, a third would only wait: it had better grow."""
 
 
 class Fleet:
@@ -88,15 +92,33 @@ class Fleet:
         """Mark the batch's worker, an idle member of its pool, busy in all its pools."""
         worker, pool = self._workers[batch.worker_id], self._pools[batch.variant_id, batch.stage]
         pool.start(worker, batch)
+        worker.num_open += 1
         for other in worker.pools:
             if other is not pool:
                 other.occupy(worker)
 
     def release(self, batch: Batch) -> tuple[Pool, ...]:
-        """Mark the batch's device free; return the pools that gained an idle worker."""
+        """Mark the batch's device free; return the pools that gained an idle worker.
+
+        None do while the worker has too many batches to answer; ``ended`` frees it then.
+        """
         worker = self._workers[batch.worker_id]
-        if worker.running is None or worker.running.batch_id != batch.batch_id:
+        if not worker.runs(batch):
             return ()
+        if worker.num_open >= NUM_OPEN_MAX:
+            worker.is_held = True
+            return ()
+        return self._vacate(worker)
+
+    def ended(self, batch: Batch) -> None:
+        """Close a batch: it is answered, or never will be."""
+        worker = self._workers[batch.worker_id]
+        worker.num_open -= 1
+        if worker.is_held or worker.runs(batch):
+            self._vacate(worker)
+
+    def _vacate(self, worker: Worker) -> tuple[Pool, ...]:
+        worker.is_held = False
         for pool in worker.pools:
             pool.vacate(worker)
         worker.running = None
@@ -115,7 +137,8 @@ class Fleet:
     def rest(self, batch: Batch, until_s: float) -> None:
         """Leave a worker alone that refused a batch, because it is busy for somebody else."""
         worker = self._workers[batch.worker_id]
-        if worker.running is None or worker.running.batch_id != batch.batch_id:
+        worker.num_open -= 1
+        if not worker.runs(batch):
             return
         for pool in worker.pools:
             pool.rest(worker, until_s)
@@ -127,7 +150,9 @@ class Fleet:
         for until_s, batch in list(self._resting.values()):
             if until_s <= now_s:
                 del self._resting[batch.batch_id]
-                self.release(batch)
+                worker = self._workers[batch.worker_id]
+                if worker.runs(batch):
+                    self._vacate(worker)
 
     # -- placement -------------------------------------------------------------------------
 

@@ -46,6 +46,8 @@ class Worker:
         free_at_s: When that batch is expected to leave the device.
         is_common: Other load balancers use it too.
         was_busy: It refused the latest batch, because it was busy for another load balancer.
+        num_open: Batches of this load balancer that it has not answered in full.
+        is_held: Its device is free, but it has too many of these to get another.
     """
 
     worker_id: str
@@ -56,11 +58,17 @@ class Worker:
     free_at_s: float = 0.0
     is_common: bool = False
     was_busy: bool = False
+    num_open: int = 0
+    is_held: bool = False
 
     @property
     def is_shared(self) -> bool:
         """Whether it divides its time between several queues."""
         return len(self.pools) > 1
+
+    def runs(self, batch: Batch) -> bool:
+        """Return whether this batch is the one on its device, as far as is known."""
+        return self.running is not None and self.running.batch_id == batch.batch_id
 
 
 @dataclass(slots=True, eq=False)

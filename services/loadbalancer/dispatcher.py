@@ -50,6 +50,7 @@ class Dispatcher:
         self._live: dict[str, LiveQuery] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_s = 0.0
         self._is_draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -283,14 +284,10 @@ class Dispatcher:
         try:
             timeout_s = max(q.budget_s for q in request.queries) + EXECUTE_GRACE_S
             metadata = self.tracing.metadata(batch.query_ids) if self.tracing else None
-            async for event in stub.Execute(request, timeout=timeout_s, metadata=metadata):
+            async for message in stub.Execute(request, timeout=timeout_s, metadata=metadata):
                 has_started = True
-                if event.HasField("released"):
-                    self._released(batch, event.released.execution_s)
-                elif event.HasField("progress"):
-                    self._progressed(batch, event.progress)
-                elif event.HasField("result"):
-                    self._result(batch, event.result)
+                for event in (message, *message.also):
+                    self._happened(batch, event)
         except grpc.aio.AioRpcError as error:
             was_refused = not has_started and error.code() in REFUSALS
             busy_s = _busy_s(error) if was_refused else 0.0
@@ -320,6 +317,15 @@ class Dispatcher:
             )
         if is_worker_lost:
             self._workers.suspect(batch.worker_id)
+
+    def _happened(self, batch: Batch, event: worker_pb2.ExecuteEvent) -> None:
+        match event.WhichOneof("event"):
+            case "released":
+                self._released(batch, event.released.execution_s)
+            case "progress":
+                self._progressed(batch, event.progress)
+            case "result":
+                self._result(batch, event.result)
 
     def _tell_lost(self, batch: Batch, why: str) -> None:
         for live in filter(None, map(self._live.get, batch.query_ids)):
@@ -381,12 +387,15 @@ class Dispatcher:
     def _arm_timer(self) -> None:
         """Call ``tick`` when the balancer asks for it."""
         wakeup_s = self.balancer.next_wakeup_s
-        loop = asyncio.get_running_loop()
         if self._timer is not None:
+            if wakeup_s == self._wakes_s:
+                return
             self._timer.cancel()
             self._timer = None
         if wakeup_s is not None:
-            self._timer = loop.call_later(max(0.0, wakeup_s - time.monotonic()), self._tick)
+            delay_s = max(0.0, wakeup_s - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+            self._wakes_s = wakeup_s
 
     def _tick(self) -> None:
         self._timer = None

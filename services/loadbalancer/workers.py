@@ -87,7 +87,8 @@ class WorkerClients:
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _open(self, worker_id: str, address: str) -> None:
-        channel = open_channel(address, self._message_bytes_max)
+        # Queries of a batch that did not reach its worker may go to another one by now.
+        channel = open_channel(address, self._message_bytes_max, retries=False)
         self._clients[worker_id] = _Client(
             address=address,
             channel=channel,

@@ -24,6 +24,8 @@ from services.worker.scoring import ScoringClient
 
 logger = logging.getLogger(__name__)
 
+SMALL_PIXELS = 128 * 128
+"""Batches of no more are encoded on the event loop: handing over to a thread takes longer."""
 NUM_PAIRING_MAX = 4
 """Batches whose heavy images are being scored; those of later ones are left unscored."""
 
@@ -56,38 +58,53 @@ class Answers:
         self._pool.shutdown(wait=False, cancel_futures=True)
         await self._scoring.close()
 
-    async def of(self, run: BatchRun) -> AsyncIterator[worker_pb2.QueryResult]:
-        """Yield one result per query of a batch that has left the device."""
+    async def of(self, run: BatchRun) -> AsyncIterator[list[worker_pb2.QueryResult]]:
+        """Yield one result per query of a batch that has left the device, all that are ready."""
         released_s = time.monotonic()
         if run.trace is not None and run.started_s is not None:
             run.trace.executed(run.accepted_s, run.started_s, run.execution.execution_s)
         pictures, errors = await self._pictures(run)
-        for query_id, error in errors.items():
-            if query_id not in run.aborted:
-                yield worker_pb2.QueryResult(query_id=query_id, error=error)
+        ready = [
+            worker_pb2.QueryResult(query_id=query_id, error=error)
+            for query_id, error in errors.items()
+            if query_id not in run.aborted
+        ]
+        if ready:
+            yield ready
+            ready = []
         # Small copies were made first: encoding overlaps with the discriminator's work.
-        encoded = [self._submit(_encode, picture) for picture in pictures]
+        is_small = sum(picture.pixels.size for picture in pictures) <= 3 * SMALL_PIXELS
+        encoded = [self._submit(_encode, picture, inline=is_small) for picture in pictures]
         scores, scoring_error = await self._scores(run, pictures)
         answered = set(errors)
         for picture, encoding_done, score in zip(pictures, encoded, scores, strict=True):
+            if ready and not encoding_done.done():
+                yield ready
+                ready = []
             image = await encoding_done
             if run.trace is not None:
                 run.trace.encoded(picture.drawing.query_id, released_s, time.monotonic())
             if picture.drawing.query_id in run.aborted:
                 continue
             answered.add(picture.drawing.query_id)
-            yield worker_pb2.QueryResult(
-                query_id=picture.drawing.query_id,
-                image=image,
-                confidence=score.confidence if score else None,
-                percentile=score.percentile if score else None,
-                scoring_s=time.monotonic() - released_s,
-                scoring_error=scoring_error,
-                unknown_words=picture.unknown_words,
+            ready.append(
+                worker_pb2.QueryResult(
+                    query_id=picture.drawing.query_id,
+                    image=image,
+                    confidence=score.confidence if score else None,
+                    percentile=score.percentile if score else None,
+                    scoring_s=time.monotonic() - released_s,
+                    scoring_error=scoring_error,
+                    unknown_words=picture.unknown_words,
+                )
             )
-        for drawing in run.spec.drawings:
-            if drawing.query_id not in answered:
-                yield worker_pb2.QueryResult(query_id=drawing.query_id, aborted=True)
+        ready += [
+            worker_pb2.QueryResult(query_id=drawing.query_id, aborted=True)
+            for drawing in run.spec.drawings
+            if drawing.query_id not in answered
+        ]
+        if ready:
+            yield ready
         self._pair([picture for picture in pictures if picture.drawing.light is not None])
 
     def _pair(self, pictures: list[_Picture]) -> None:
@@ -119,8 +136,10 @@ class Answers:
         if not execution.images:
             error = execution.error or "the batch did not run"
             return [], {drawing.query_id: error for _, drawing in live}
+        images = [execution.images[index] for index, _ in live]
+        is_small = all(not isinstance(i, BackendError) and i.size <= 3 * SMALL_PIXELS for i in images)
         made = await asyncio.gather(
-            *(self._submit(_prepare, execution.images[index]) for index, _ in live),
+            *(self._submit(_prepare, image, inline=is_small) for image in images),
             return_exceptions=True,
         )
         pictures: list[_Picture] = []
@@ -156,8 +175,18 @@ class Answers:
             return unscored, str(error)
         return [*scores], ""
 
-    def _submit(self, work: Callable[[ItemT], ResultT], item: ItemT) -> asyncio.Future[ResultT]:
-        return asyncio.get_running_loop().run_in_executor(self._pool, work, item)
+    def _submit(
+        self, work: Callable[[ItemT], ResultT], item: ItemT, *, inline: bool
+    ) -> asyncio.Future[ResultT]:
+        loop = asyncio.get_running_loop()
+        if not inline:
+            return loop.run_in_executor(self._pool, work, item)
+        done: asyncio.Future[ResultT] = loop.create_future()
+        try:
+            done.set_result(work(item))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 def _prepare(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

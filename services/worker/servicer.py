@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,9 @@ from services.worker.runs import BatchRun
 from services.worker.tracing import RunTrace
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+TOGETHER_S = 0.001
+"""A batch that takes no longer tells of its beginning and its end in one message."""
 
 
 class WorkerServicer(worker_pb2_grpc.WorkerServicer):
@@ -44,16 +48,21 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
 
     async def _events(self, run: BatchRun) -> AsyncIterator[worker_pb2.ExecuteEvent]:
         await run.started.wait()
+        events: list[worker_pb2.ExecuteEvent] = []
         if run.started_s is not None:
             staged_s = run.started_s - run.accepted_s
-            yield worker_pb2.ExecuteEvent(started=worker_pb2.ExecutionStarted(staged_s=staged_s))
+            started = worker_pb2.ExecutionStarted(staged_s=staged_s)
+            events.append(worker_pb2.ExecuteEvent(started=started))
+            if run.spec.reports_progress or not await _is_over_soon(run):
+                yield events.pop()
         async for progress in _progress(run):
             yield worker_pb2.ExecuteEvent(progress=progress)
         if run.started_s is not None:
             released = worker_pb2.DeviceReleased(execution_s=run.execution.execution_s)
-            yield worker_pb2.ExecuteEvent(released=released)
-        async for result in self._application.answers.of(run):
-            yield worker_pb2.ExecuteEvent(result=result)
+            events.append(worker_pb2.ExecuteEvent(released=released))
+            yield _together(events)
+        async for results in self._application.answers.of(run):
+            yield _together([worker_pb2.ExecuteEvent(result=result) for result in results])
 
     @status.unary
     async def Abort(
@@ -115,6 +124,22 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
             latencies=self._executor.latencies.samples(),
             num_batches=self._executor.num_batches,
         )
+
+
+async def _is_over_soon(run: BatchRun) -> bool:
+    """Return whether the device is done with a batch almost as soon as it began."""
+    try:
+        await asyncio.wait_for(run.released.wait(), TOGETHER_S)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _together(events: list[worker_pb2.ExecuteEvent]) -> worker_pb2.ExecuteEvent:
+    """Return one message for several events."""
+    first, *others = events
+    first.also.extend(others)
+    return first
 
 
 async def _progress(run: BatchRun) -> AsyncIterator[worker_pb2.StepProgress]:

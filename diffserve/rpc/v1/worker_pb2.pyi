@@ -114,6 +114,7 @@ class ExecuteEvent(_message.Message):
     RELEASED_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    ALSO_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___ExecutionStarted:
         """The device began."""
@@ -132,6 +133,12 @@ class ExecuteEvent(_message.Message):
         second, and never after `released`.
         """
 
+    @_builtins.property
+    def also(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExecuteEvent]:
+        """What else happened before this message left, in order; none of these has any itself. Sending
+        a message costs more than most of what happens.
+        """
+
     def __init__(
         self,
         *,
@@ -139,10 +146,11 @@ class ExecuteEvent(_message.Message):
         released: Global___DeviceReleased | None = ...,
         result: Global___QueryResult | None = ...,
         progress: Global___StepProgress | None = ...,
+        also: _abc.Iterable[Global___ExecuteEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "progress", b"progress", "released", b"released", "result", b"result", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "progress", b"progress", "released", b"released", "result", b"result", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "event", b"event", "progress", b"progress", "released", b"released", "result", b"result", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "released", "result", "progress"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015

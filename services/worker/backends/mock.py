@@ -55,8 +55,8 @@ class MockReplica:
         num_waits = batch.num_inference_steps if on_step is not None else 1
         for step in range(1, num_waits + 1):
             # Waiting on the event is a sleep that the stop ends at once.
-            until_s = started_s + execution_s * step / num_waits
-            if stop.wait(max(0.0, until_s - time.monotonic())):
+            left_s = started_s + execution_s * step / num_waits - time.monotonic()
+            if stop.wait(left_s) if left_s > 0.0 else stop.is_set():
                 raise Interrupted
             if on_step is not None:
                 on_step(step, num_waits)

@@ -204,15 +204,20 @@ class Answer:
 
 async def collect(call: AsyncIterator[worker_pb2.ExecuteEvent]) -> Answer:
     answer = Answer([], {}, 0.0, 0.0)
-    async for event in call:
-        kind = event.WhichOneof("event")
-        assert kind is not None
-        answer.kinds.append(kind)
-        if kind == "started":
-            answer.staged_s = event.started.staged_s
-        elif kind == "released":
-            answer.execution_s = event.released.execution_s
-        else:
-            assert event.result.query_id not in answer.results
-            answer.results[event.result.query_id] = event.result
+    async for message in call:
+        for event in (message, *message.also):
+            add(answer, event)
     return answer
+
+
+def add(answer: Answer, event: worker_pb2.ExecuteEvent) -> None:
+    kind = event.WhichOneof("event")
+    assert kind is not None
+    answer.kinds.append(kind)
+    if kind == "started":
+        answer.staged_s = event.started.staged_s
+    elif kind == "released":
+        answer.execution_s = event.released.execution_s
+    else:
+        assert event.result.query_id not in answer.results
+        answer.results[event.result.query_id] = event.result

@@ -120,5 +120,9 @@ def test_spare_workers_follow_the_need():
     model = build_fleet_model(fleet())
     assert spread_spare(model, {FAST: 1, SLOW: 3}) == {FAST: 2, SLOW: 6}
     assert spread_spare(model, {FAST: 0, SLOW: 3}) == {FAST: 0, SLOW: 8}
-    assert spread_spare(model, {FAST: 0, SLOW: 0}) == {FAST: 0, SLOW: 0}
     assert spread_spare(model, {FAST: 2, SLOW: 6}) == {FAST: 2, SLOW: 6}
+
+
+def test_workers_that_no_load_needs_wait_for_the_first_query():
+    model = build_fleet_model(fleet())
+    assert spread_spare(model, {FAST: 0, SLOW: 0}) == {FAST: 2, SLOW: 8}

@@ -107,6 +107,33 @@ def test_time_shared_worker_is_idle_in_all_its_pools_or_busy_in_all() -> None:
     assert house.release(batch(pools[0])) == ()
 
 
+def test_worker_that_has_two_batches_to_answer_gets_no_third() -> None:
+    house = fleet()
+    house.follow(plan({"w": "light"}, plan_id=1))
+    pool = house.pool("light")
+    first, second = (replace(batch(pool), batch_id=number) for number in (1, 2))
+    house.start(first)
+    assert house.release(first) == (pool,)
+    house.start(second)
+    assert house.release(second) == ()
+    assert not pool.idle
+    house.ended(first)
+    assert list(pool.idle) == ["w"]
+    house.ended(second)
+    assert list(pool.idle) == ["w"]
+
+
+def test_batch_that_ends_before_its_device_is_said_to_be_free_frees_it() -> None:
+    house = fleet()
+    house.follow(plan({"w": "light"}, plan_id=1))
+    pool = house.pool("light")
+    for number in range(3):
+        house.start(replace(batch(pool), batch_id=number))
+        assert not pool.idle
+        house.ended(replace(batch(pool), batch_id=number))
+        assert list(pool.idle) == ["w"]
+
+
 def test_heavy_stage_counts_on_what_the_light_one_leaves() -> None:
     house = fleet()
     shared = replace(plan({"w": "light"}, fraction=0.1), coresident={"w": ("heavy",)})
