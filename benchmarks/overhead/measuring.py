@@ -112,7 +112,8 @@ async def batch_rounds(parameters: Parameters, on_progress: OnProgress) -> list[
             on_progress(f"round {number + 1} of {parameters.rounds}: batches")
             # Whole batches are counted: a short round would be at the mercy of its last one.
             loaded = await measure(unary(stub), CONCURRENCY, 2.0 * parameters.seconds, 0.5)
-            waits_s, added_s = [], []
+            waits_s: list[float] = []
+            added_s: list[float] = []
             end_s = time.monotonic() + parameters.seconds
             while (sent_s := time.monotonic()) < end_s:
                 response = await stub.Generate(request_of(len(waits_s)), timeout=CALL_TIMEOUT_S)

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.common.closed_loop import Call
 from diffserve.client import AsyncClient
@@ -13,6 +14,9 @@ from diffserve.replay.deployment import DeploymentParameters, deployed
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.v1 import common_pb2, generation_pb2
 from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationStub
+
+if TYPE_CHECKING:
+    from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationAsyncStub
 
 CALL_TIMEOUT_S = 30.0
 HERE = Path(__file__).resolve().parent
@@ -28,14 +32,14 @@ def request_of(number: int) -> generation_pb2.GenerateRequest:
 
 
 @contextlib.asynccontextmanager
-async def by_stub(address: str) -> AsyncIterator[ImageGenerationStub]:
+async def by_stub(address: str) -> AsyncIterator[ImageGenerationAsyncStub]:
     """Yield the stub of a door, DiffServe's or the baseline's."""
     async with open_channel(address) as channel:
         await channel.channel_ready()
         yield ImageGenerationStub(channel)
 
 
-def unary(stub: ImageGenerationStub) -> Call:
+def unary(stub: ImageGenerationAsyncStub) -> Call:
     """Return the plain call, by the generated stub."""
 
     async def call(number: int) -> None:

@@ -272,6 +272,56 @@ def replay(
 
 
 @app.command()
+def bench(
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Queries per second; of a trace: its peak.")
+    ] = None,
+    trace: Annotated[
+        str, typer.Option(help="poisson, or any trace of `diffserve simulate`.")
+    ] = "poisson",
+    duration: Annotated[float, typer.Option(min=1, help="Seconds measured; files: own.")] = 30.0,
+    warm_up: Annotated[float, typer.Option(min=0, help="Seconds before that, discarded.")] = 5.0,
+    cv: Annotated[float | None, typer.Option(min=0.01, help="Variation of gaps.")] = None,
+    slo: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds; default: the cascade's, or 5.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the arrivals.")] = 0,
+    prompts: Annotated[str, typer.Option(metavar="FILE", help="One prompt per line.")] = "",
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Load balancer (gRPC).")] = "",
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="OpenAI-compatible API: http://host:port/v1.")
+    ] = "",
+    model: Annotated[str, typer.Option(help="Name of the model, with --url.")] = "",
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT, with --url.")] = "",
+    html: Annotated[str, typer.Option(metavar="FILE", help="Write a report with plots.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Load an image server, open loop, and report latencies, SLO attainment and goodput.
+
+    Drives a DiffServe load balancer by gRPC, or with --url any server with OpenAI's image API.
+    """
+    from diffserve.cli.bench import Request, run_bench
+    from diffserve.sim.shapes import SHAPES
+    from diffserve.sim.workload import WorkloadParameters
+
+    # Shapes have no rate of their own; files do.
+    peak_qps = rate or (4.0 if trace in SHAPES else None)
+    request = Request(
+        workload=WorkloadParameters(trace=trace, peak_qps=peak_qps, cv=cv, duration_s=duration),
+        warm_up_s=warm_up,
+        slo_s=slo,
+        seed=seed,
+        prompts=prompts,
+        address=address,
+        url=url.rstrip("/"),
+        model=model,
+        size=size,
+        html=html,
+    )
+    run_bench(request, as_json=as_json)
+
+
+@app.command()
 def train(
     target: Annotated[str, typer.Argument(help="heavy, light, tiny, discriminator, checker; all.")],
     run_dir: Annotated[str, typer.Option(help="Checkpoints and weights.")] = "build/train",

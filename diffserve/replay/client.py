@@ -1,18 +1,17 @@
-"""An open-loop client: every query leaves at its time, however the ones before it fare."""
+"""Serves arrivals on a load balancer by gRPC, open loop, and counts as the simulator does."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 
 from diffserve.core import Outcome
+from diffserve.replay.open_loop import lag_quantile_s, send_all
 from diffserve.rpc import convert
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.v1 import common_pb2, generation_pb2
@@ -49,6 +48,7 @@ class Answer:
         cascade_id: Which cascade served it; empty without an answer.
         error: What the deployment said instead of an answer.
         times: Where the time went, by the load balancer's clock; zeros without an answer.
+        num_bytes: Of the encoded image.
     """
 
     index: int
@@ -61,6 +61,7 @@ class Answer:
     cascade_id: str = ""
     error: str = ""
     times: common_pb2.StageTimes = field(default_factory=common_pb2.StageTimes)
+    num_bytes: int = 0
 
     @property
     def is_bypassed(self) -> bool:
@@ -104,19 +105,7 @@ class Replayed:
 
     def lag_s(self, quantile: float) -> float:
         """Return how late queries were sent; much of it means that the client was too busy."""
-        lags = sorted(answer.lag_s for answer in self.answers)
-        return lags[min(len(lags) - 1, int(quantile * len(lags)))] if lags else 0.0
-
-
-@contextlib.contextmanager
-def _short_collections() -> Iterator[None]:
-    """Keep what there is out of garbage collections: a pause here would look like latency."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+        return lag_quantile_s([answer.lag_s for answer in self.answers], quantile)
 
 
 def _ignore(now_s: float) -> None:
@@ -130,8 +119,7 @@ async def replay(
 ) -> Replayed:
     """Send every query at its time; return when each has its outcome.
 
-    Instants are absolute, so that a slow answer or a busy client delays no later query, and
-    latencies count from the planned instant, so that a late start is not forgiven.
+    Latencies count from the planned instant, so that a late start is not forgiven.
 
     Args:
         target: What is called.
@@ -144,9 +132,9 @@ async def replay(
     recorder = Recorder(target.window_s)
     answers: list[Answer] = []
 
-    async def one(call: _Call, index: int, arrival: Arrival) -> None:
+    async def one(index: int, arrival: Arrival, began_s: float) -> None:
         recorder.arrived(arrival.arrival_s)
-        answer = await call.made(index, arrival)
+        answer = await Call(stub, target, began_s).made(index, arrival)
         ended_s = answer.arrival_s + answer.latency_s
         deadline_s = answer.arrival_s + target.slo_s
         recorder.finished(
@@ -158,19 +146,21 @@ async def replay(
 
     async with open_channel(target.address) as channel:
         await asyncio.wait_for(channel.channel_ready(), CONNECT_TIMEOUT_S)
-        with _short_collections():
-            began_s = time.monotonic()
-            call = _Call(ImageGenerationStub(channel), target, began_s)
-            async with asyncio.TaskGroup() as group:
-                for index, arrival in enumerate(arrivals):
-                    await asyncio.sleep(max(0.0, began_s + arrival.arrival_s - time.monotonic()))
-                    group.create_task(one(call, index, arrival))
-                    on_progress(arrival.arrival_s)
+        stub = ImageGenerationStub(channel)
+        await send_all(arrivals, one, on_progress)
     return Replayed(recorder, sorted(answers, key=lambda answer: answer.index))
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class Call:
+    """One call by gRPC.
+
+    Attributes:
+        stub: Of the load balancer.
+        target: What is asked for.
+        began_s: When the replay began, monotonic.
+    """
+
     stub: Any
     target: Target
     began_s: float
@@ -204,4 +194,5 @@ class _Call:
             cascade_id=response.cascade_id if response else "",
             error=error,
             times=response.times if response else common_pb2.StageTimes(),
+            num_bytes=len(response.image.data) if response else 0,
         )

@@ -137,7 +137,9 @@ class Answers:
             error = execution.error or "the batch did not run"
             return [], {drawing.query_id: error for _, drawing in live}
         images = [execution.images[index] for index, _ in live]
-        is_small = all(not isinstance(i, BackendError) and i.size <= 3 * SMALL_PIXELS for i in images)
+        is_small = all(
+            not isinstance(i, BackendError) and i.size <= 3 * SMALL_PIXELS for i in images
+        )
         made = await asyncio.gather(
             *(self._submit(_prepare, image, inline=is_small) for image in images),
             return_exceptions=True,
