@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import time
 import uuid
@@ -16,11 +15,11 @@ import grpc
 from diffserve.client import messages
 from diffserve.client.retries import Retries
 from diffserve.client.tracing import client_span
-from diffserve.client.values import DEFAULT_ADDRESS, Done, Event, GeneratedImage, Wish
+from diffserve.client.values import DEFAULT_ADDRESS, Event, GeneratedImage, Wish
 from diffserve.errors import BackendError, DiffServeError, InputError
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.status import from_call
-from diffserve.rpc.v1 import generation_pb2_grpc
+from diffserve.rpc.v1 import generation_pb2, generation_pb2_grpc
 
 CALL_MARGIN_S = 5.0
 """The RPC outlives the query's deadline by this, to hear what became of it."""
@@ -85,14 +84,30 @@ class AsyncClient:
     ) -> tuple[GeneratedImage, ...]:
         """Draw ``n`` images, spread over the workers; all or none. Otherwise like ``generate``."""
         wish = wish_of(prompt, wishes)
-        images: dict[int, GeneratedImage] = {}
-        async with contextlib.aclosing(self.stream(wish)) as events:
-            async for event in events:
-                if isinstance(event, Done):
-                    images[event.index] = event.image
+        # Not the stream: nobody listens to what happens on the way, and telling it costs.
+        answer = await self._answer(wish, messages.request_of(wish, uuid.uuid4().hex))
+        images = tuple(messages.image_of(image) for image in (answer, *answer.others))
         if len(images) != wish.n:
-            raise BackendError("the call ended without an answer")
-        return tuple(images[index] for index in sorted(images))
+            raise BackendError(f"the answer holds {len(images)} images instead of {wish.n}")
+        return images
+
+    async def _answer(
+        self, wish: Wish, request: generation_pb2.GenerateRequest
+    ) -> generation_pb2.GenerateResponse:
+        """Return what the server answers, trying again what may be tried again."""
+        end_s = _end_s(wish)
+        num_tries = 0
+        with client_span(wish, request.query_id) as metadata:
+            while True:
+                num_tries += 1
+                try:
+                    return await self._stub.Generate(
+                        request, timeout=_timeout_s(end_s), metadata=metadata
+                    )
+                except grpc.aio.AioRpcError as error:
+                    failure = from_call(error)
+                await self._pause(failure, num_tries, end_s)
+                _shorten(request, end_s)
 
     async def stream(self, prompt: str | Wish, /, **wishes: Any) -> AsyncGenerator[Event, None]:
         """Draw ``n`` images and yield what happens on the way; each one's last event is ``Done``.
@@ -102,16 +117,14 @@ class AsyncClient:
         """
         wish = wish_of(prompt, wishes)
         request = messages.request_of(wish, uuid.uuid4().hex)
-        end_s = time.monotonic() + (math.inf if wish.deadline_s is None else wish.deadline_s)
+        end_s = _end_s(wish)
         num_tries = 0
         with client_span(wish, request.query_id) as metadata:
             while True:
                 num_tries += 1
-                left_s = end_s - time.monotonic()
-                timeout_s = (
-                    CALL_TIMEOUT_S if left_s == math.inf else max(0.0, left_s) + CALL_MARGIN_S
+                call = self._stub.GenerateStream(
+                    request, timeout=_timeout_s(end_s), metadata=metadata
                 )
-                call = self._stub.GenerateStream(request, timeout=timeout_s, metadata=metadata)
                 try:
                     async for message in call:
                         event = messages.event_of(message)
@@ -123,14 +136,30 @@ class AsyncClient:
                 finally:
                     call.cancel()  # does nothing once it has ended
                 await self._pause(failure, num_tries, end_s)
-                if wish.deadline_s is not None:
-                    request.deadline_s = max(1e-3, end_s - time.monotonic())
+                _shorten(request, end_s)
 
     async def _pause(self, failure: DiffServeError, num_tries: int, end_s: float) -> None:
         pause_s = self._retries.pause_after(failure, num_tries, end_s - time.monotonic())
         if pause_s is None:
             raise failure
         await asyncio.sleep(pause_s)
+
+
+def _end_s(wish: Wish) -> float:
+    """Return when the wish's own deadline ends, monotonic clock."""
+    return math.inf if wish.deadline_s is None else time.monotonic() + wish.deadline_s
+
+
+def _timeout_s(end_s: float) -> float:
+    if end_s == math.inf:
+        return CALL_TIMEOUT_S
+    return max(0.0, end_s - time.monotonic()) + CALL_MARGIN_S
+
+
+def _shorten(request: generation_pb2.GenerateRequest, end_s: float) -> None:
+    """Ask for no more than the time that is left."""
+    if end_s != math.inf:
+        request.deadline_s = max(1e-3, end_s - time.monotonic())
 
 
 def wish_of(prompt: str | Wish, wishes: dict[str, Any]) -> Wish:

@@ -140,17 +140,17 @@ class Answers:
         is_small = all(
             not isinstance(i, BackendError) and i.size <= 3 * SMALL_PIXELS for i in images
         )
-        made = await asyncio.gather(
-            *(self._submit(_prepare, image, inline=is_small) for image in images),
-            return_exceptions=True,
-        )
+        made = [self._submit(_prepare, image, inline=is_small) for image in images]
         pictures: list[_Picture] = []
         errors: dict[str, str] = {}
-        for (index, drawing), result in zip(live, made, strict=True):
-            if isinstance(result, BaseException):
-                errors[drawing.query_id] = str(result)
+        for (index, drawing), prepared in zip(live, made, strict=True):
+            try:
+                pixels, small = await prepared
+            except Exception as error:
+                errors[drawing.query_id] = str(error)
             else:
-                pictures.append(_Picture(drawing, *result, execution.unknown_words[index]))
+                words = execution.unknown_words[index]
+                pictures.append(_Picture(drawing, pixels, small, words))
         return pictures, errors
 
     async def _scores(

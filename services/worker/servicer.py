@@ -128,11 +128,10 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
 
 async def _is_over_soon(run: BatchRun) -> bool:
     """Return whether the device is done with a batch almost as soon as it began."""
-    try:
-        await asyncio.wait_for(run.released.wait(), TOGETHER_S)
-    except TimeoutError:
-        return False
-    return True
+    timer = asyncio.get_running_loop().call_later(TOGETHER_S, run.stirred.set)
+    await run.stirred.wait()
+    timer.cancel()
+    return run.released.is_set()
 
 
 def _together(events: list[worker_pb2.ExecuteEvent]) -> worker_pb2.ExecuteEvent:

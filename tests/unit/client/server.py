@@ -42,6 +42,19 @@ class Server(generation_pb2_grpc.ImageGenerationServicer):
         self.was_cancelled = asyncio.Event()
         self._hangs = hangs
 
+    @status.unary
+    async def Generate(
+        self, request: generation_pb2.GenerateRequest, context: Any
+    ) -> generation_pb2.GenerateResponse:
+        self.requests.append(request)
+        if self.failures:
+            raise self.failures.pop(0)
+        others = [ANSWER] * (max(1, request.n) - 1)
+        answer = generation_pb2.GenerateResponse()
+        answer.CopyFrom(ANSWER)
+        answer.others.extend(others)
+        return answer
+
     @status.streaming
     async def GenerateStream(
         self, request: generation_pb2.GenerateRequest, context: Any

@@ -125,4 +125,6 @@ def test_spare_workers_follow_the_need():
 
 def test_workers_that_no_load_needs_wait_for_the_first_query():
     model = build_fleet_model(fleet())
-    assert spread_spare(model, {FAST: 0, SLOW: 0}) == {FAST: 2, SLOW: 8}
+    placed = spread_spare(model, {FAST: 0, SLOW: 0})
+    assert sum(placed.values()) == 8
+    assert placed[FAST] == 8 or placed[SLOW] == 8
