@@ -29,8 +29,10 @@ class Spread:
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, low, high)
 
-    def text(self, digits: int = 2) -> str:
-        """Return ``median (low to high)``."""
+    def text(self) -> str:
+        """Return ``median (low to high)``, to about three digits."""
+        digits = 0 if self.median >= 100.0 else 1 if self.median >= 10.0 else 2
+        digits = 3 if self.median < 1.0 else digits
         return f"{self.median:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 

@@ -29,16 +29,10 @@ async def _measured(parameters: Parameters) -> list[Row]:
 
 
 def _print(rows: list[Row]) -> None:
-    shown = table("figure", ">median", ">quartiles", ">target", "met")
+    shown = table("figure", ">median (quartiles)", ">target", "met")
     for row in rows:
-        value = row.value
-        shown.add_row(
-            row.what,
-            f"{value.median:.2f}",
-            f"{value.low:.2f} to {value.high:.2f}",
-            row.target_text,
-            {True: "yes", False: "no", None: ""}[row.is_met],
-        )
+        met = {True: "yes", False: "no", None: ""}[row.is_met]
+        shown.add_row(row.what, row.value.text(), row.target_text, met)
     stdout().print(shown)
 
 

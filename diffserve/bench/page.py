@@ -103,7 +103,9 @@ def _warning(document: Mapping[str, Any]) -> str:
 
 
 def _legend(*groups: Sequence[tuple[str, str]]) -> str:
-    return "".join(f'<i class="{kind}"></i>{name}' for group in groups for kind, name in group)
+    return "".join(
+        f'<span><i class="{kind}"></i>{name}</span>' for group in groups for kind, name in group
+    )
 
 
 def _figures(document: Mapping[str, Any]) -> str:
@@ -136,7 +138,7 @@ def _stages(stage_s: Mapping[str, float]) -> str:
         for name, value in stage_s.items()
     )
     legend = "".join(
-        f'<i class="{name}"></i>{STAGE_NAMES[name]} {seconds(value)}'
+        f'<span><i class="{name}"></i>{STAGE_NAMES[name]} {seconds(value)}</span>'
         for name, value in stage_s.items()
     )
     return (

@@ -48,5 +48,10 @@ async def test_a_failed_call_ends_the_measurement() -> None:
 def test_ratios_are_taken_within_rounds() -> None:
     spread = ratios([2.0, 20.0, 6.0], [1.0, 10.0, 2.0])
     assert (spread.median, spread.low, spread.high) == (2.0, 2.0, 2.5)
-    assert spread.text(1) == "2.0 (2.0 to 2.5)"
+    assert spread.text() == "2.00 (2.00 to 2.50)"
+    assert [Spread.of([v]).text().split()[0] for v in (0.966, 12.34, 3354.7)] == [
+        "0.966",
+        "12.3",
+        "3355",
+    ]
     assert Spread.of([3.0]) == Spread(3.0, 3.0, 3.0)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
-from diffserve.bench.doors import OpenAiRequest, ending_of, openai_door
+from diffserve.bench.doors import OpenAiRequest, ending_of, grpc_door, openai_door
 from diffserve.bench.replies import Status
 from diffserve.core import Outcome
-from diffserve.errors import ConfigError
+from diffserve.errors import BackendError, ConfigError, DeadlineError, OverloadedError
+from diffserve.replay.client import Target
+from diffserve.sim.workload import Arrival
+from tests.unit.client.server import ANSWER, Server, running
 
 
 def body(**fields: object) -> bytes:
@@ -66,3 +70,23 @@ async def test_a_url_that_is_none_is_named(url: str) -> None:
     with pytest.raises(ConfigError, match="--url"):
         async with openai_door(request):
             pass
+
+
+async def test_our_own_door_tells_by_grpc() -> None:
+    failures = (
+        OverloadedError("full", predicted_wait_s=1.0, retry_after_s=1.0),
+        DeadlineError("too late"),
+        BackendError("broken"),
+    )
+    async with (
+        running(Server(*failures)) as address,
+        grpc_door(Target(address=address, slo_s=1.0)) as door,
+    ):
+        asked = [await door.ask(0, Arrival(0.0, 0), time.monotonic()) for _ in range(4)]
+    *failed, answered = asked
+    assert [e.status for e in failed] == [Status.REFUSED, Status.EXPIRED, Status.FAILED]
+    assert "full" in failed[0].error
+    assert answered.status is Status.ANSWERED
+    assert answered.num_bytes == len(ANSWER.image.data)
+    assert answered.told.outcome is Outcome.HEAVY
+    assert answered.told.first_image_s == 0.25
