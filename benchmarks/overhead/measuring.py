@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.common.closed_loop import Sample, measure
+from benchmarks.common.closed_loop import Call, Sample, measure
 from benchmarks.common.raw_grpc import raw_server
 from benchmarks.overhead.targets import (
     CALL_TIMEOUT_S,
@@ -110,8 +110,7 @@ async def batch_rounds(parameters: Parameters, on_progress: OnProgress) -> list[
         rounds = []
         for number in range(parameters.rounds):
             on_progress(f"round {number + 1} of {parameters.rounds}: batches")
-            # Whole batches are counted: a short round would be at the mercy of its last one.
-            loaded = await measure(unary(stub), CONCURRENCY, 2.0 * parameters.seconds, 0.5)
+            ended_s = await _ends(unary(stub), 2.0 * parameters.seconds)
             waits_s: list[float] = []
             added_s: list[float] = []
             end_s = time.monotonic() + parameters.seconds
@@ -121,9 +120,38 @@ async def batch_rounds(parameters: Parameters, on_progress: OnProgress) -> list[
                 waits_s.append(response.times.light_queue_s)
             rounds.append(
                 BatchRound(
-                    rate_qps=loaded.rate_qps,
+                    rate_qps=batched_qps(ended_s),
                     waits_s=tuple(sorted(waits_s)),
                     added_s=tuple(sorted(added_s)),
                 )
             )
         return rounds
+
+
+async def _ends(call: Call, seconds: float) -> list[float]:
+    """Return when each answer came, ascending, with ``CONCURRENCY`` callers."""
+    ended_s: list[float] = []
+
+    async def noted(number: int) -> None:
+        await call(number)
+        ended_s.append(time.monotonic())
+
+    await measure(noted, CONCURRENCY, seconds)
+    # The first batches were formed before all callers were there, the last ones after some left.
+    begin_s, end_s = ended_s[0] + 5.0 * BATCH_EXECUTION_S, ended_s[0] + seconds
+    return [at_s for at_s in ended_s if begin_s <= at_s <= end_s - 5.0 * BATCH_EXECUTION_S]
+
+
+def batched_qps(ended_s: Sequence[float]) -> float:
+    """Return answers per second from batch to batch, not from one end of the clock to the other.
+
+    In a few seconds there are so few batches that one more or less would be 2 %.
+
+    Args:
+        ended_s: When each answer came, ascending; answers of a batch come almost together.
+    """
+    first_s = ended_s[0]
+    later = sum(at_s > first_s + 0.5 * BATCH_EXECUTION_S for at_s in ended_s)
+    last_s = ended_s[-1]
+    start_of_last_s = next(at_s for at_s in ended_s if at_s > last_s - 0.5 * BATCH_EXECUTION_S)
+    return later / (start_of_last_s - first_s)

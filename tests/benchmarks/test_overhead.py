@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.common.closed_loop import Sample
 from benchmarks.overhead.__main__ import write_page
-from benchmarks.overhead.measuring import BatchRound, CostRound, Parameters
+from benchmarks.overhead.measuring import BatchRound, CostRound, Parameters, batched_qps
 from benchmarks.overhead.report import rows_of, table_of
 from benchmarks.overhead.targets import HERE
 from diffserve.catalog import load_catalog
@@ -52,3 +52,9 @@ def test_the_page_keeps_what_people_wrote(tmp_path: Path) -> None:
 def test_the_catalogs_can_be_served(name: str) -> None:
     catalog = load_catalog(str(HERE / f"{name}.toml"))
     assert catalog.cascades[name].light == f"{name}-light"
+
+
+@pytest.mark.parametrize("num_batches", [3, 58, 59])
+def test_the_rate_of_batches_does_not_hang_on_their_number(num_batches: int) -> None:
+    ends = [0.0125 + 0.102 * batch + 0.001 * k for batch in range(num_batches) for k in range(4)]
+    assert batched_qps(ends) == pytest.approx(4 / 0.102)
