@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from diffserve.embedded.pairs import gain_of_deferring
 from diffserve.embedded.presets import (
     DISCRIMINATOR_FOLDER,
     HEAVY,
@@ -64,14 +65,9 @@ def quality_curve(
         heavy_right: The same of the heavy image of the same prompt, shape (N,).
         metric: What "right" means, for people.
     """
-    order = np.argsort(confidences, kind="stable")
-    light, heavy = light_right[order].astype(float), heavy_right[order].astype(float)
-    qualities = []
-    for fraction in _FRACTIONS:
-        num_deferred = round(fraction * len(order))
-        right = heavy[:num_deferred].sum() + light[num_deferred:].sum()
-        qualities.append(round(float(right) / len(order), 4))
-    return QualityCurve(_FRACTIONS, tuple(qualities), metric)
+    gains = heavy_right.astype(float) - light_right.astype(float)
+    qualities = light_right.mean() + gain_of_deferring(confidences, gains, _FRACTIONS)
+    return QualityCurve(_FRACTIONS, tuple(qualities.round(4).tolist()), metric)
 
 
 def latency_table(run: Callable[[int], object], batch_sizes: Sequence[int]) -> dict[int, float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from diffserve.embedded.pairs import gain_of_deferring
+
 
 def auroc(confidences: NDArray[np.float32], verdicts: NDArray[np.bool_]) -> float:
     """Return the chance that a right image has a higher confidence than a wrong one.
@@ -36,10 +38,8 @@ def gain_share(
         there is nothing to gain.
     """
     gains = heavy_right.astype(float) - light_right.astype(float)
-    count = round(fraction * len(gains))
-    by_chance = fraction * gains.sum()
-    best = np.sort(gains)[::-1][:count].sum() - by_chance
-    if best <= 0:
-        return float("nan")
-    chosen = np.argsort(confidences, kind="stable")[:count]
-    return float((gains[chosen].sum() - by_chance) / best)
+    orders = (confidences, -gains, np.zeros(len(gains)))
+    chosen, best, by_chance = (
+        float(gain_of_deferring(order, gains, (fraction,))[0]) for order in orders
+    )
+    return (chosen - by_chance) / (best - by_chance) if best > by_chance else float("nan")
