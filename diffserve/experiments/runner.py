@@ -5,15 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import multiprocessing
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from diffserve.side_by_side import each
 from diffserve.sim.run import Simulation, simulate
 from diffserve.sim.shapes import SHAPES
 
@@ -46,7 +43,7 @@ def run_all(
     missing = {key: run for key, run in zip(keys, runs, strict=True) if key not in found}
     total = len(found) + len(missing)
     on_progress(len(found), total)
-    for key, metrics in _simulated(missing, jobs):
+    for key, metrics in each(run_one, missing, jobs):
         found[key] = metrics
         store_metrics(cache, key, metrics)
         on_progress(len(found), total)
@@ -77,41 +74,6 @@ def _digest_of(path: str) -> str:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError:
         return ""  # the simulation will say what is wrong with it
-
-
-def _simulated(missing: dict[str, Simulation], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield runs as they finish; the first failure ends the others."""
-    if jobs == 1 or len(missing) <= 1:
-        for key, run in missing.items():
-            yield key, run_one(run)
-        return
-    # Forked copies of a process that shows a progress bar in a thread could hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow_parent) as pool:
-        futures: dict[Future[dict[str, Any]], str] = {
-            pool.submit(run_one, run): key for key, run in missing.items()
-        }
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()  # a simulation may go on for minutes, and nobody waits for it
-            raise
-
-
-def _follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it: its death alone ends no child."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def run_one(run: Simulation) -> dict[str, Any]:
