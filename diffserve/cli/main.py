@@ -351,6 +351,46 @@ def train(
 
 
 @app.command()
+def evaluate(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="In two or three minutes: no features, no page.")
+    ] = False,
+    variants: Annotated[
+        str, typer.Option(metavar="A,B,...", help="At least two of the shipped; default: all.")
+    ] = "",
+    prompts: Annotated[
+        int | None, typer.Option(min=1, help="A level and seed; default: 60, with --quick 15.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Sets of prompts and noise.")] = 3,
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="Gets results/embedded.md and images/.")
+    ] = "docs",
+    weights: Annotated[
+        str, typer.Option(metavar="DIR", help="Of `diffserve train`; default: the shipped ones.")
+    ] = "",
+    catalog: Annotated[
+        str, typer.Option(metavar="FILE", help="Also write the catalog of the shipped cascade.")
+    ] = "",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Measure the embedded models on held-out prompts and write a page with plots and pictures."""
+    from diffserve.cli.evaluate import Options, run_evaluate
+
+    options = Options(
+        quick=quick,
+        variants=tuple(name for name in variants.split(",") if name),
+        count=prompts,
+        num_seeds=seeds,
+        out=Path(out),
+        weights=Path(weights) if weights else None,
+        catalog=Path(catalog) if catalog else None,
+        jobs=jobs,
+    )
+    run_evaluate(options, as_json=as_json)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Check this machine and say how to mend what is wrong."""
     from diffserve.cli.doctor import run_doctor

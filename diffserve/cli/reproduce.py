@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffserve.cli.output import duration, stderr, stdout
+from diffserve.cli.output import duration, stdout
+from diffserve.cli.progress import progress_bar
 from diffserve.experiments.experiment import CACHE, Context
 from diffserve.experiments.loads import data_folder
 from diffserve.experiments.registry import NAMES, load
@@ -62,7 +61,7 @@ def run_reproduce(request: Request) -> None:
     console = stdout()
     for experiment in experiments:
         began_s = time.monotonic()
-        with _progress(experiment.name) as on_progress:
+        with progress_bar(experiment.name) as on_progress:
             context = Context(
                 quick=request.quick,
                 data=data,
@@ -78,15 +77,3 @@ def run_reproduce(request: Request) -> None:
         write_index(out, NAMES, request.command())
         console.print(f"{page}: {duration(time.monotonic() - began_s)}")
     console.print(f"{out / 'README.md'} lists all pages")
-
-
-@contextlib.contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar of simulations on standard error, where that is a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = stderr()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as p:
-        task = p.add_task(title, total=None)
-        yield lambda done, total: p.update(task, completed=done, total=total)

@@ -105,7 +105,7 @@ def write_catalog(
     """Write the embedded catalog as TOML; see ``diffserve.catalog`` for its meaning."""
     variants = [_variant(preset, latency_s[preset.name]) for preset in PRESETS]
     path.write_text(
-        "# The models that come with DiffServe; `python -m diffserve.embedded.evaluate` wrote it:\n"
+        "# The models that come with DiffServe; `diffserve evaluate --catalog` wrote it:\n"
         "# latencies (seconds by batch size) on one CPU thread, curves on held-out prompts.\n"
         'default_cascade = "sprites"\n'
         + EXAMPLES

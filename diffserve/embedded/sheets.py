@@ -1,4 +1,4 @@
-"""Contact sheets: many small images with their captions on one page."""
+"""Contact sheets: many small images on one page, with their captions or without."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ _CAPTION_PX = 56
 _GAP_PX = 8
 
 
-def save_sheet(images: Array, captions: Sequence[str], path: Path) -> None:
-    """Write images (N, H, W, 3) and their captions as one PNG."""
+def save_sheet(images: Array, captions: Sequence[str] | None, path: Path) -> None:
+    """Write images (N, H, W, 3) as one PNG, with captions if there are any."""
     rows = -(-len(images) // _COLUMNS)
-    cell = (_IMAGE_PX + _GAP_PX, _IMAGE_PX + _CAPTION_PX + _GAP_PX)
+    cell = (_IMAGE_PX + _GAP_PX, _IMAGE_PX + _GAP_PX + (_CAPTION_PX if captions else 0))
     size = (cell[0] * _COLUMNS + _GAP_PX, cell[1] * rows + _GAP_PX)
     sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
-    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+    texts = captions or [""] * len(images)
+    for index, (image, caption) in enumerate(zip(images, texts, strict=True)):
         left = _GAP_PX + cell[0] * (index % _COLUMNS)
         top = _GAP_PX + cell[1] * (index // _COLUMNS)
         scaled = Image.fromarray(image).resize((_IMAGE_PX, _IMAGE_PX), Image.Resampling.LANCZOS)

@@ -95,7 +95,9 @@ class Result:
         tables: In order.
         figures: In order.
         data: The numbers behind the page, as JSON values.
-        is_simulated: False for measurements of a running deployment.
+        is_simulated: False for measurements.
+        origin: Where the figures come from, said at the top; empty says that it is a running
+            deployment beside the simulator, or else the simulator alone.
     """
 
     name: str
@@ -107,3 +109,4 @@ class Result:
     figures: Sequence[Figure]
     data: dict[str, Any] = field(default_factory=dict)
     is_simulated: bool = True
+    origin: str = ""

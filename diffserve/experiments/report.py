@@ -91,7 +91,7 @@ def _page(result: Result, made: Made, files: Sequence[str]) -> str:
     several = len(made.seeds) > 1
     parts = [
         f"# {result.title}",
-        SIMULATED if result.is_simulated else LIVE,
+        result.origin or (SIMULATED if result.is_simulated else LIVE),
         f"**Question.** {result.question}",
         f"**Answer.** {result.answer}",
         *(_table(table) for table in result.tables),
@@ -172,8 +172,7 @@ def write_index(folder: Path, order: Sequence[str], command: str) -> Path:
         "table at the share of heavy answers, not measured; *windowed* is its mean over windows of "
         "5 s of arrival; lower is better. *Devices busy* is the share of device time spent on "
         "batches. The *bound* is a clairvoyant fluid that nobody can beat. "
-        "[embedded.json](embedded.json) holds the figures of the models that come with the "
-        "project.",
+        "[The embedded zoo](embedded.md) has the figures of the models that come with the project.",
     ]
     index = folder / "README.md"
     index.write_text("\n\n".join(parts) + "\n", encoding="utf-8")

@@ -1,0 +1,236 @@
+"""``diffserve evaluate``: measures the embedded models and writes their page."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffserve.cli.output import CliError, emit_json, stdout
+from diffserve.cli.progress import progress_bar
+from diffserve.embedded.calibration import (
+    BATCH_SIZES,
+    deferral_profile,
+    latency_table,
+    quality_curve,
+    write_catalog,
+)
+from diffserve.embedded.evaluate import (
+    Request,
+    draw,
+    evaluate,
+    load_pipeline,
+    measure_costs,
+    sheet_prompts,
+)
+from diffserve.embedded.features import FEATURES
+from diffserve.embedded.findings import Findings
+from diffserve.embedded.pipeline import EmojiScenePipeline
+from diffserve.embedded.presets import (
+    DISCRIMINATOR_FOLDER,
+    HEAVY,
+    LIGHT,
+    PRESETS,
+    WEIGHTS,
+    Preset,
+)
+from diffserve.embedded.scenes import Array
+from diffserve.embedded.sheets import save_sheet
+from diffserve.embedded.summary import summarise
+from diffserve.experiments.embedded_zoo import page
+from diffserve.experiments.report import Made, check_drawing, write_page
+from diffserve.side_by_side import each
+
+COUNT = 60
+QUICK_COUNT = 15
+QUALITY_METRIC = (
+    "share of images that show what the prompt asks for (slot checker, held-out prompts)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line.
+
+    Attributes:
+        quick: Print the figures that matter, without features, page or pictures.
+        variants: Names; none means all.
+        count: Prompts per level and seed; None: the default.
+        num_seeds: How often that is repeated with other prompts and noise.
+        out: Gets the page, its numbers, figures and pictures.
+        weights: Folder of the models' folders; None: the shipped ones.
+        catalog: Gets latencies and curves, for the services.
+        jobs: Processes.
+    """
+
+    quick: bool
+    variants: tuple[str, ...]
+    count: int | None
+    num_seeds: int
+    out: Path
+    weights: Path | None
+    catalog: Path | None
+    jobs: int
+
+    def request(self) -> Request:
+        """Return what is to be evaluated.
+
+        Raises:
+            CliError: A variant is not known, or the options contradict each other.
+        """
+        return Request(
+            presets=_presets(self.variants),
+            seeds=tuple(range(self.num_seeds)),
+            count=self.count or (QUICK_COUNT if self.quick else COUNT),
+            weights=_checked_weights(self.weights),
+            with_features=not self.quick,
+            jobs=self.jobs,
+        )
+
+    def command(self) -> str:
+        """Return what makes the same again; whose folders they were is nobody's business."""
+        parts = [
+            "diffserve evaluate",
+            f"--variants {','.join(self.variants)}" if self.variants else "",
+            f"--prompts {self.count}" if self.count else "",
+            f"--seeds {self.num_seeds}" if self.num_seeds != 3 else "",
+            "--weights DIR" if self.weights else "",
+        ]
+        return " ".join(part for part in parts if part)
+
+
+def run_evaluate(options: Options, *, as_json: bool) -> dict[str, Any]:
+    """Evaluate, then write the page unless it is to be quick.
+
+    Returns:
+        What was found.
+
+    Raises:
+        CliError: A variant is not known, or the options contradict each other.
+    """
+    request = options.request()
+    if options.catalog is not None and request.presets != PRESETS:
+        raise CliError("--catalog needs all variants, so leave --variants out")
+    if not options.quick:
+        check_drawing()
+    with progress_bar("prompts drawn and judged") as on_progress:
+        outcomes = evaluate(request, on_progress)
+    costs = measure_costs(request, (1,) if options.quick else (1, 4))
+    findings = Findings(outcomes, costs, tuple(preset.name for preset in request.presets))
+    summary = summarise(findings, request)
+    if not options.quick:
+        pictures = _write_sheets(request, options.out / "images")
+        made = Made(options.command(), request.seeds, quick=False)
+        result = page(summary, _remarks(pictures), FEATURES)
+        written = write_page(result, made, options.out / "results")
+        if not as_json:
+            stdout().print(f"{written} has everything")
+    if options.catalog is not None:
+        write_measured_catalog(findings, request, options.catalog)
+    if as_json:
+        emit_json(summary)
+    else:
+        _print(summary)
+    return summary
+
+
+def _presets(names: tuple[str, ...]) -> tuple[Preset, ...]:
+    known = {preset.name: preset for preset in PRESETS}
+    for name in names:
+        if name not in known:
+            raise CliError(f"--variants: no variant {name!r}; there are {', '.join(known)}", 2)
+    chosen = tuple(preset for preset in PRESETS if not names or preset.name in names)
+    if len(chosen) < 2:
+        raise CliError("--variants: name at least two, for there is nothing to compare one with", 2)
+    return chosen
+
+
+def _checked_weights(folder: Path | None) -> Path:
+    if folder is not None and not folder.is_dir():
+        raise CliError(f"--weights: {folder} is no folder", 2)
+    return folder or WEIGHTS
+
+
+def _write_sheets(request: Request, folder: Path) -> dict[str, str]:
+    """Draw a contact sheet with every variant, and one of the slowest without captions.
+
+    Returns:
+        Names of the files in ``folder``, by variant.
+    """
+    texts = sheet_prompts()
+    draw_sheet = functools.partial(_draw_sheet, weights=request.weights, texts=texts)
+    arguments = {preset.name: preset for preset in reversed(request.presets)}
+    names = {}
+    with progress_bar("contact sheets") as on_progress:
+        on_progress(0, len(arguments))
+        for name, images in each(draw_sheet, arguments, request.jobs):
+            names[name] = f"{name.replace('sprite', 'embedded')}.png"
+            save_sheet(images, texts, folder / names[name])
+            if name == request.presets[-1].name:
+                save_sheet(images, None, folder / _bare(names[name]))
+            on_progress(len(names), len(arguments))
+    return {preset.name: names[preset.name] for preset in request.presets}
+
+
+def _bare(file: str) -> str:
+    return file.replace(".png", "-without-prompts.png")
+
+
+def _draw_sheet(preset: Preset, weights: Path, texts: list[str]) -> Array:
+    return draw(load_pipeline(preset, weights), preset, texts, seed=0)
+
+
+def _remarks(pictures: dict[str, str]) -> list[str]:
+    links = ", ".join(f"[{name}](../images/{file})" for name, file in pictures.items())
+    slowest = list(pictures)[-1]
+    bare = _bare(pictures[slowest])
+    return [
+        f"Contact sheets of the same 48 random prompts, eight of each level: {links}. Here are "
+        f"those of `{slowest}` without the prompts:",
+        f"![48 random images of {slowest}](../images/{bare})",
+        "What to know about the shipped weights, and what a person saw on such a sheet, is "
+        "[beside them](../../diffserve/embedded/weights/README.md).",
+    ]
+
+
+def write_measured_catalog(findings: Findings, request: Request, path: Path) -> None:
+    """Write the shipped catalog: latencies on this machine, curves of the shipped cascade.
+
+    Args:
+        findings: What was drawn, by all variants.
+        request: Where their weights are.
+        path: Gets the catalog.
+    """
+    latency_s = {}
+    for preset in request.presets:
+        draw_batch = functools.partial(_draw_batch, load_pipeline(preset, request.weights), preset)
+        latency_s[preset.name] = latency_table(draw_batch, BATCH_SIZES[preset.name])
+    confidences = findings.confidences(LIGHT.name, DISCRIMINATOR_FOLDER).astype(np.float32)
+    light, heavy = (findings.right(preset.name) > 0 for preset in (LIGHT, HEAVY))
+    curve = quality_curve(confidences, light, heavy, QUALITY_METRIC)
+    write_catalog(path, latency_s, deferral_profile(confidences), curve)
+
+
+def _draw_batch(pipeline: EmojiScenePipeline, preset: Preset, batch_size: int) -> Array:
+    return draw(pipeline, preset, sheet_prompts()[:batch_size], seed=0)
+
+
+def _print(summary: dict[str, Any]) -> None:
+    """Print the figures that matter."""
+    console = stdout()
+    for variant, accuracy in summary["prompt_accuracy"].items():
+        one, hard = accuracy["one"], accuracy["hard"]
+        console.print(f"{variant}: {one:.2f} right with one object, {hard:.2f} with several")
+    gate, cascade = summary["gate"], summary["cascade"]
+    console.print(
+        f"{gate['discriminator']} on {summary['light']}: AUROC {gate['auroc']}, "
+        f"{gate['oracle_gain_share_at_40']} of the oracle's gain at 40 % deferral"
+    )
+    console.print(
+        f"{cascade['light']} -> {cascade['heavy']}, {100 * cascade['deferred']:.0f} % deferred: "
+        f"{cascade['accuracy_vs_heavy']} of heavy's accuracy in "
+        f"{cascade['device_time_vs_heavy']} of its device time"
+    )
