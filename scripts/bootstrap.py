@@ -23,9 +23,7 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "diffserve-setup.txt"
 LOG = ROOT / "build" / "setup.log"
 CONSTRAINTS = ROOT / "requirements" / "constraints.txt"
-EXTRAS = (
-    "models,evaluate,controller,gurobi,docker,redis-server,http,bench,tracing,reproduce,dev"
-)
+EXTRAS = "models,evaluate,controller,gurobi,docker,redis-server,http,bench,tracing,reproduce,dev"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 UNUSED = "/(tests?|testing)/"
 OLDEST = (3, 11)

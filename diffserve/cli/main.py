@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from diffserve.cli.cascades import cascade_app
+from diffserve.cli.models import register as register_models
 from diffserve.cli.operators import register
 from diffserve.cli.output import CliError
 from diffserve.errors import DiffServeError
@@ -322,75 +322,6 @@ def bench(
 
 
 @app.command()
-def train(
-    target: Annotated[str, typer.Argument(help="heavy, light, tiny, discriminator, checker; all.")],
-    run_dir: Annotated[str, typer.Option(help="Checkpoints and weights.")] = "build/train",
-    device: Annotated[str, typer.Option(help="Torch device, e.g. cuda.")] = "cpu",
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, data and noise.")] = 0,
-    scale: Annotated[float, typer.Option(min=0, help="Multiplies the recipes' steps.")] = 1.0,
-    minutes: Annotated[float | None, typer.Option(help="Of every stage, not its steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Not the recipes'.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    resume: Annotated[bool, typer.Option(help="Continue from the checkpoints.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Train an embedded model, or all of them, on a CPU or GPU."""
-    from diffserve.cli.train import run_train
-    from diffserve.embedded.train import TrainOptions
-
-    options = TrainOptions(
-        run_dir=Path(run_dir),
-        seed=seed,
-        device=device,
-        scale=scale,
-        minutes=minutes,
-        batch_size=batch_size,
-        resume=resume,
-    )
-    run_train(target, options, threads=threads, as_json=as_json)
-
-
-@app.command()
-def evaluate(
-    quick: Annotated[
-        bool, typer.Option("--quick", help="In two or three minutes: no features, no page.")
-    ] = False,
-    variants: Annotated[
-        str, typer.Option(metavar="A,B,...", help="At least two of the shipped; default: all.")
-    ] = "",
-    prompts: Annotated[
-        int | None, typer.Option(min=1, help="A level and seed; default: 60, with --quick 15.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Sets of prompts and noise.")] = 3,
-    out: Annotated[
-        str, typer.Option(metavar="DIR", help="Gets results/embedded.md and images/.")
-    ] = "docs",
-    weights: Annotated[
-        str, typer.Option(metavar="DIR", help="Of `diffserve train`; default: the shipped ones.")
-    ] = "",
-    catalog: Annotated[
-        str, typer.Option(metavar="FILE", help="Also write the catalog of the shipped cascade.")
-    ] = "",
-    jobs: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = 2,
-    as_json: Json = False,
-) -> None:
-    """Measure the embedded models on held-out prompts and write a page with plots and pictures."""
-    from diffserve.cli.evaluate import Options, run_evaluate
-
-    options = Options(
-        quick=quick,
-        variants=tuple(name for name in variants.split(",") if name),
-        count=prompts,
-        num_seeds=seeds,
-        out=Path(out),
-        weights=Path(weights) if weights else None,
-        catalog=Path(catalog) if catalog else None,
-        jobs=jobs,
-    )
-    run_evaluate(options, as_json=as_json)
-
-
-@app.command()
 def doctor(as_json: Json = False) -> None:
     """Check this machine and say how to mend what is wrong."""
     from diffserve.cli.doctor import run_doctor
@@ -477,6 +408,7 @@ def workers_scale(
     scale_workers(num_workers, project, as_json=as_json)
 
 
+register_models(app)
 register(app, plan=plan_app, workers=workers_app)
 
 
