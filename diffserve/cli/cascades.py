@@ -5,6 +5,7 @@ Implementations are imported when their command runs, as in ``main``.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,42 @@ def cascade_list(address: Admin = "", as_json: Json = False) -> None:
     from diffserve.cli.cascade import list_cascades
 
     list_cascades(address, as_json=as_json)
+
+
+@cascade_app.command("build")
+def cascade_build(
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="Gets cascades.toml and cascades.md.")
+    ] = "build/cascades",
+    variants: Annotated[
+        str, typer.Option(metavar="A,B,...", help="At least two of the shipped; default: all.")
+    ] = "",
+    prompts: Annotated[int, typer.Option(min=2, help="Of each of six levels.")] = 40,
+    budget_minutes: Annotated[
+        float, typer.Option(min=0.1, help="Drawing stops then; what is there counts.")
+    ] = 25.0,
+    quality_kept: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the best variant's accuracy to keep.")
+    ] = 0.98,
+    weights: Annotated[
+        str, typer.Option(metavar="DIR", help="Of `diffserve train`; default: the shipped ones.")
+    ] = "",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Construct cascades from the embedded variants: profile, draw, grade, choose, write."""
+    from diffserve.cli.build import Options, run_build
+
+    options = Options(
+        out=Path(out),
+        variants=tuple(name for name in variants.split(",") if name),
+        count=prompts,
+        budget_s=60.0 * budget_minutes,
+        quality_kept=quality_kept,
+        weights=Path(weights) if weights else None,
+        jobs=jobs,
+    )
+    run_build(options, as_json=as_json)
 
 
 @cascade_app.command("measure")

@@ -1,0 +1,244 @@
+"""``diffserve cascade build``: profiles, draws, grades, chooses; writes a catalog and a page."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+import pickle
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from diffserve.catalog import load_catalog
+from diffserve.cli.output import CliError, emit_json, stdout
+from diffserve.cli.progress import progress_bar
+from diffserve.embedded.calibration import BATCH_SIZES
+from diffserve.embedded.choice import Choice, PairName, choose
+from diffserve.embedded.evaluate import (
+    Costs,
+    Outcome,
+    Part,
+    Request,
+    draw_part,
+    measure_costs,
+    parts_of,
+)
+from diffserve.embedded.findings import Findings
+from diffserve.embedded.pairs import OperatingPoint
+from diffserve.embedded.presets import PRESETS, WEIGHTS, Preset
+from diffserve.embedded.profiling import profile
+from diffserve.embedded.zoo_catalog import Profile, cascade_id, catalog_text
+from diffserve.experiments.built_cascades import page
+from diffserve.experiments.report import Made, check_drawing, write_page
+from diffserve.side_by_side import each
+
+CACHE = Path("build/cascades")
+COUNT = 40
+"""Prompts per level; six levels."""
+SEED = 7
+"""Not one of `diffserve evaluate`'s: what is chosen here may be graded there."""
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line.
+
+    Attributes:
+        out: Gets the catalog and the page.
+        variants: Names; none means all.
+        count: Prompts per level.
+        budget_s: Drawing stops after this long, seconds; what was drawn by then counts.
+        quality_kept: Share of the best variant's accuracy to keep.
+        weights: Folder of the models' folders; None: the shipped ones.
+        jobs: Processes.
+    """
+
+    out: Path
+    variants: tuple[str, ...]
+    count: int
+    budget_s: float
+    quality_kept: float
+    weights: Path | None
+    jobs: int
+
+    def request(self) -> Request:
+        """Return what is to be drawn.
+
+        Raises:
+            CliError: a variant is not known, or there are too few, or no weights.
+        """
+        known = {preset.name: preset for preset in PRESETS}
+        for name in self.variants:
+            if name not in known:
+                raise CliError(f"--variants: no variant {name!r}; there are {', '.join(known)}", 2)
+        presets = tuple(p for p in PRESETS if not self.variants or p.name in self.variants)
+        if len(presets) < 2:
+            raise CliError("--variants: a cascade needs two", 2)
+        if self.weights is not None and not self.weights.is_dir():
+            raise CliError(f"--weights: {self.weights} is no folder", 2)
+        return Request(
+            presets=presets,
+            seeds=(SEED,),
+            count=self.count,
+            weights=self.weights or WEIGHTS,
+            with_features=False,
+            jobs=self.jobs,
+        )
+
+
+def run_build(options: Options, *, as_json: bool) -> None:
+    """Build; an interrupted run goes on where it stopped."""
+    check_drawing()
+    until_s = time.monotonic() + options.budget_s
+    request = options.request()
+    store = _Store(request)
+    profiles = _profiles(request, store)
+    costs = store.remember("costs", lambda: measure_costs(request, (1,)))
+    outcomes = _outcomes(request, store, until_s)
+    findings = Findings(outcomes, costs, tuple(preset.name for preset in request.presets))
+    choice = choose(_pairs(findings), _singles(findings), options.quality_kept)
+    catalog = options.out / "cascades.toml"
+    options.out.mkdir(parents=True, exist_ok=True)
+    presets = {preset.name: preset for preset in request.presets}
+    text = catalog_text(choice, presets, profiles, request.weights, options.out)
+    catalog.write_text(text, encoding="utf-8")
+    load_catalog(str(catalog))  # what cannot be served must not look finished
+    num_prompts = len(findings.right(findings.light))
+    result = page(choice, profiles, _singles(findings), num_prompts, options.quality_kept)
+    made = Made("diffserve cascade build", request.seeds, quick=False)
+    written = write_page(result, made, options.out)
+    _tell(choice, catalog, written, as_json=as_json)
+
+
+class _Store:
+    """Finished steps on disk, by everything that they depend on.
+
+    Files are pickles of our own, in a folder of the checkout that nobody else writes to.
+    """
+
+    def __init__(self, request: Request) -> None:
+        names = sorted(path for path in request.weights.rglob("*.safetensors"))
+        stamps = [(path.name, path.stat().st_size) for path in names]
+        key = repr((request.presets, request.seeds, request.count, stamps))
+        self._folder = CACHE / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+    def load(self, name: str) -> Any:
+        """Return what was stored, or None."""
+        path = self._folder / f"{name}.pickle"
+        try:
+            return pickle.loads(path.read_bytes())
+        except (OSError, pickle.UnpicklingError, EOFError, AttributeError, ImportError):
+            return None
+
+    def save(self, name: str, value: object) -> None:
+        """Store a finished step, whole or not at all."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        part = self._folder / f"{name}.part"
+        part.write_bytes(pickle.dumps(value))
+        part.rename(self._folder / f"{name}.pickle")
+
+    def remember(self, name: str, make: Callable[[], ResultT]) -> ResultT:
+        """Return what was stored, or make and store it."""
+        found: ResultT | None = self.load(name)
+        if found is None:
+            found = make()
+            self.save(name, found)
+        return found
+
+
+def _profiles(request: Request, store: _Store) -> dict[str, Profile]:
+    found: dict[str, Profile] = {}
+    with progress_bar("variants profiled") as on_progress:
+        for preset in request.presets:
+            on_progress(len(found), len(request.presets))
+            make = functools.partial(_profile, preset, request.weights)
+            found[preset.name] = store.remember(f"profile-{preset.name}", make)
+    return found
+
+
+def _profile(preset: Preset, weights: Path) -> Profile:
+    return profile(preset, weights, BATCH_SIZES[preset.name])
+
+
+def _outcomes(request: Request, store: _Store, until_s: float) -> dict[Part, Outcome]:
+    """Draw what is not drawn yet, until the budget is used up.
+
+    Raises:
+        CliError: nothing was drawn in time.
+    """
+    names = {
+        part: f"part-{part.seed}-{part.level.value}-{part.start}" for part in parts_of(request)
+    }
+    found = {part: outcome for part, name in names.items() if (outcome := store.load(name))}
+    missing = {part: part for part in _levels_in_turn(names) if part not in found}
+    with progress_bar("batches of prompts drawn and judged") as on_progress:
+        on_progress(len(found), len(names))
+        for part, outcome in each(draw_part, missing, request.jobs):
+            store.save(names[part], outcome)
+            found[part] = outcome
+            on_progress(len(found), len(names))
+            if time.monotonic() > until_s:
+                break
+    if not found:
+        raise CliError("--budget-minutes: nothing was drawn in time; what was measured is kept")
+    return {part: found[part] for part in names if part in found}
+
+
+def _levels_in_turn(parts: Mapping[Part, str]) -> Iterator[Part]:
+    """Yield parts so that wherever the budget ends, all levels are there in about equal numbers."""
+    yield from sorted(parts, key=lambda part: part.start)
+
+
+def _pairs(findings: Findings) -> dict[PairName, Any]:
+    everything = findings.right(findings.light) >= 0.0
+    return {
+        PairName(light, heavy, discriminator): findings.pair(
+            light, heavy, discriminator, everything
+        )
+        for light, heavy in itertools.combinations(findings.variants, 2)
+        for discriminator in findings.discriminators
+    }
+
+
+def _singles(findings: Findings) -> dict[str, OperatingPoint]:
+    costs: Costs = findings.costs
+    return {
+        name: OperatingPoint(
+            fraction=0.0,
+            quality=float(findings.right(name).mean()),
+            device_s=costs.images_s[1][name],
+        )
+        for name in findings.variants
+    }
+
+
+def _tell(choice: Choice, catalog: Path, written: Path, *, as_json: bool) -> None:
+    default = choice.default
+    if as_json:
+        emit_json(
+            {
+                "catalog": str(catalog),
+                "page": str(written),
+                "default_cascade": cascade_id(default),
+                "share_deferred": default.point.fraction,
+                "expected": asdict(default.point),
+                "kept": [cascade_id(c) for c in choice.candidates if c.is_kept],
+            }
+        )
+        return
+    console = stdout()
+    point = default.point
+    console.print(
+        f"{cascade_id(default)}: {100 * point.quality:.1f} % right in "
+        f"{1e3 * point.device_s:.0f} ms of device time, deferring {100 * point.fraction:.0f} %"
+    )
+    if not default.is_good_enough:
+        console.print(f"no cascade reaches {100 * choice.quality_min:.1f} %: this is the best one")
+    console.print(
+        f"{written} says why; serve it with: diffserve up --catalog {json.dumps(str(catalog))}"
+    )

@@ -1,0 +1,63 @@
+"""What is written is what the services load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from diffserve.catalog import load_catalog
+from diffserve.embedded.choice import Choice, PairName, choose
+from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes
+from diffserve.embedded.presets import HEAVY, LIGHT, MEDIUM, WEIGHTS
+from diffserve.embedded.zoo_catalog import Profile, cascade_id, catalog_text
+
+PRESETS = {preset.name: preset for preset in (LIGHT, MEDIUM, HEAVY)}
+ACCURACY = {LIGHT.name: 0.3, MEDIUM.name: 0.9, HEAVY.name: 1.0}
+SECONDS = {LIGHT.name: 0.05, MEDIUM.name: 0.15, HEAVY.name: 0.5}
+NUM_PROMPTS = 40
+PROFILE = Profile(
+    execution_s={1: 0.1, 2: 0.15}, execution_s_p95={1: 0.2, 2: 0.2}, memory_bytes=9, load_s=0.5
+)
+
+
+def choice() -> Choice:
+    ranks = np.arange(NUM_PROMPTS) / NUM_PROMPTS
+    pairs = {
+        PairName(light, heavy, "sprite-discriminator"): PairedOutcomes(
+            light=(ranks < ACCURACY[light]).astype(float),
+            heavy=(ranks < ACCURACY[heavy]).astype(float),
+            confidences=1.0 - ranks,
+            light_s=SECONDS[light],
+            heavy_s=SECONDS[heavy],
+            scoring_s=0.001,
+        )
+        for light, heavy in (
+            (LIGHT.name, MEDIUM.name),
+            (LIGHT.name, HEAVY.name),
+            (MEDIUM.name, HEAVY.name),
+        )
+    }
+    singles = {
+        name: OperatingPoint(fraction=0.0, quality=ACCURACY[name], device_s=SECONDS[name])
+        for name in ACCURACY
+    }
+    return choose(pairs, singles, 0.97)
+
+
+def test_services_can_load_what_was_chosen(tmp_path: Path) -> None:
+    found, profiles = choice(), dict.fromkeys(PRESETS, PROFILE)
+    path = tmp_path / "deep" / "cascades.toml"
+    path.parent.mkdir()
+    path.write_text(catalog_text(found, PRESETS, profiles, WEIGHTS, path.parent))
+    catalog = load_catalog(str(path))
+    assert catalog.default_cascade == cascade_id(found.default) == "sprite-medium-sprite-heavy"
+    kept = {cascade_id(c) for c in found.candidates if c.is_kept}
+    assert set(catalog.cascades) == kept | {catalog.default_cascade}
+    variant = catalog.variants[HEAVY.name]
+    assert (Path(variant.source) / "model_index.json").exists()
+    assert (variant.memory_bytes, variant.load_s) == (9, 0.5)
+    assert catalog.latency[MEDIUM.name].execution_s(2) == 0.15
+    curve = catalog.quality[catalog.default_cascade]
+    assert curve.quality_at(0.0) == 0.9
+    assert curve.quality_at(1.0) == 1.0
