@@ -40,7 +40,7 @@ def cascade_build(
     ] = 25.0,
     quality_kept: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the best variant's accuracy to keep.")
-    ] = 0.98,
+    ] = 0.97,
     weights: Annotated[
         str, typer.Option(metavar="DIR", help="Of `diffserve train`; default: the shipped ones.")
     ] = "",

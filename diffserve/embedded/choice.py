@@ -6,6 +6,7 @@ its artifact has no code for that. Pure: measured outcomes go in, a choice comes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ class Choice:
     Attributes:
         candidates: All, in the order of their names, one discriminator each.
         default: The cheapest that is good enough; the best one where none is.
-        quality_min: What was asked for.
+        quality_min: What was asked for, with a standard error to spare.
     """
 
     candidates: tuple[Candidate, ...]
@@ -68,6 +69,9 @@ def choose(
 ) -> Choice:
     """Choose cascades; pure.
 
+    What is good enough is so by a standard error: the cheapest of many points that look good enough
+    on some prompts is mostly one that was lucky with them.
+
     Args:
         pairs: What every ordered pair drew, with each discriminator; one at least.
         singles: Quality and device time of every variant alone.
@@ -78,7 +82,9 @@ def choose(
     """
     if not pairs:
         raise ValueError("no pair of variants to choose from")
-    quality_min = quality_kept * max(single.quality for single in singles.values())
+    asked = quality_kept * max(single.quality for single in singles.values())
+    num_prompts = min(len(outcomes.light) for outcomes in pairs.values())
+    quality_min = asked + math.sqrt(max(0.0, asked * (1.0 - asked)) / num_prompts)
     by_variants: dict[tuple[str, str], list[Candidate]] = {}
     for name in sorted(pairs):
         candidate = _candidate(name, pairs[name], quality_min)

@@ -147,7 +147,8 @@ def _candidates(choice: Choice) -> Table:
             *("good enough", "verdict"),
         ),
         rows,
-        f"Where {100 * choice.quality_min:.1f} % right is reached for the least device time, else "
+        f"Where {100 * choice.quality_min:.1f} % right, what was asked for and a standard error to "
+        "spare, is reached for the least device time, else "
         "at the pair's best accuracy. Kept: some share deferred is beaten by no other pair or "
         "variant in both accuracy and device time.",
     )

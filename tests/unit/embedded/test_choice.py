@@ -44,11 +44,12 @@ def chosen(quality_kept: float, *names: tuple[str, str], knows: bool = True) -> 
 
 def test_the_cheapest_cascade_that_is_good_enough_is_the_default() -> None:
     choice = chosen(0.97, ("quick", "fair"), ("quick", "good"), ("fair", "good"))
-    assert choice.quality_min == pytest.approx(0.97)
-    # 0.41 s and 7 % deferred beat 0.11 s and 47 % deferred, and quick to fair reaches 0.9 only.
+    # 0.97 and a standard error of a hundred prompts. 0.41 s and 9 % deferred beat 0.11 s and 49 %
+    # deferred, and quick to fair reaches 0.9 only.
+    assert choice.quality_min == pytest.approx(0.97 + 0.0171, abs=1e-4)
     assert choice.default.name == PairName("fair", "good", "judge")
-    assert choice.default.point.fraction == pytest.approx(0.07)
-    assert choice.default.point.device_s == pytest.approx(0.4 + 0.01 + 0.07)
+    assert choice.default.point.fraction == pytest.approx(0.09)
+    assert choice.default.point.device_s == pytest.approx(0.4 + 0.01 + 0.09)
     good_enough = {c.name.light + c.name.heavy: c.is_good_enough for c in choice.candidates}
     assert good_enough == {"quickfair": False, "quickgood": True, "fairgood": True}
 
