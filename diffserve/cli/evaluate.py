@@ -45,7 +45,7 @@ from diffserve.experiments.report import Made, check_drawing, write_page
 from diffserve.side_by_side import each
 
 COUNT = 60
-QUICK_COUNT = 15
+QUICK_COUNT = 12
 QUALITY_METRIC = (
     "share of images that show what the prompt asks for (slot checker, held-out prompts)"
 )

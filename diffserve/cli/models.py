@@ -55,7 +55,7 @@ def evaluate(
         str, typer.Option(metavar="A,B,...", help="At least two of the shipped; default: all.")
     ] = "",
     prompts: Annotated[
-        int | None, typer.Option(min=1, help="A level and seed; default: 60, with --quick 15.")
+        int | None, typer.Option(min=1, help="A level and seed; default: 60, with --quick 12.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Sets of prompts and noise.")] = 3,
     out: Annotated[
