@@ -17,6 +17,7 @@ from diffserve.embedded.presets import (
     LIGHT,
     MEDIUM,
     PRESETS,
+    REALNESS_FOLDER,
     TINY,
     Preset,
 )
@@ -115,6 +116,11 @@ def write_catalog(
 [discriminator.{DISCRIMINATOR_FOLDER}]
 scorer = "diffserve.embedded.discriminator:SceneDiscriminator"
 source = "../embedded/weights/{DISCRIMINATOR_FOLDER}"
+
+# No cascade here uses it; those that `diffserve cascade build` makes may.
+[discriminator.{REALNESS_FOLDER}]
+scorer = "diffserve.embedded.realness:RealnessDiscriminator"
+source = "../embedded/weights/{REALNESS_FOLDER}"
 
 [cascade.sprites]
 light = "{LIGHT.name}"

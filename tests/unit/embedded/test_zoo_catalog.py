@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from diffserve.activation import activation_of, extended
 from diffserve.catalog import load_catalog
 from diffserve.embedded.choice import Choice, PairName, choose
+from diffserve.embedded.evaluate import DISCRIMINATORS
 from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes
 from diffserve.embedded.presets import HEAVY, LIGHT, MEDIUM, WEIGHTS
 from diffserve.embedded.zoo_catalog import Profile, cascade_id, catalog_text
@@ -21,10 +24,10 @@ PROFILE = Profile(
 )
 
 
-def choice() -> Choice:
+def choice(discriminator: str = "sprite-discriminator") -> Choice:
     ranks = np.arange(NUM_PROMPTS) / NUM_PROMPTS
     pairs = {
-        PairName(light, heavy, "sprite-discriminator"): PairedOutcomes(
+        PairName(light, heavy, discriminator): PairedOutcomes(
             light=(ranks < ACCURACY[light]).astype(float),
             heavy=(ranks < ACCURACY[heavy]).astype(float),
             confidences=1.0 - ranks,
@@ -61,3 +64,16 @@ def test_services_can_load_what_was_chosen(tmp_path: Path) -> None:
     curve = catalog.quality[catalog.default_cascade]
     assert curve.quality_at(0.0) == 0.9
     assert curve.quality_at(1.0) == 1.0
+
+
+@pytest.mark.parametrize("discriminator", DISCRIMINATORS)
+def test_what_was_chosen_can_be_activated_where_the_shipped_models_run(
+    discriminator: str, tmp_path: Path
+) -> None:
+    found = choice(discriminator)
+    text = catalog_text(found, PRESETS, dict.fromkeys(PRESETS, PROFILE), WEIGHTS, tmp_path)
+    running = load_catalog("embedded")
+    after = extended(running, activation_of(running, Path("cascades.toml"), text, ""))
+    assert after.default_cascade == cascade_id(found.default)
+    assert after.cascades[after.default_cascade].discriminator == discriminator
+    assert "sprites" in after.cascades
