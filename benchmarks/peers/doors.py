@@ -1,0 +1,142 @@
+"""Calls a peer by HTTP, with the open-loop client and the counting of DiffServe's own replays."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.peers.environments import ENVIRONMENT, LOOPBACK, Peer, install
+from benchmarks.peers.processes import Launch, running
+from diffserve.core import Outcome
+from diffserve.replay.client import SOONEST_S
+from diffserve.replay.open_loop import send_all
+from diffserve.sim.report import Recorder
+from diffserve.sim.workload import Arrival
+from diffserve.telemetry.server import free_port
+
+PROBE_TIMEOUT_S = 5.0
+REFUSALS = (429, 503)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A running peer.
+
+    Attributes:
+        peer: Who is called.
+        kind: ``cascade`` or ``worker``.
+        client: With as many connections as there are calls.
+        url: What is called.
+        pid: Of the process that started the others.
+        ready_s: How long it took to answer its first query.
+    """
+
+    peer: Peer
+    kind: str
+    client: httpx.AsyncClient
+    url: str
+    pid: int
+    ready_s: float
+
+
+@contextlib.asynccontextmanager
+async def serving(peer: Peer, kind: str, config: Mapping[str, Any]) -> AsyncIterator[Door]:
+    """Run a peer's adapter until the block ends.
+
+    Args:
+        peer: Which; installed if need be.
+        kind: ``cascade`` or ``worker``.
+        config: What the adapter serves; where it listens is added here.
+
+    Raises:
+        PeerError: it could not be installed or started.
+    """
+    await asyncio.to_thread(install, peer)
+    port = free_port()
+    path = "/" if kind == "cascade" else peer.path
+    url = f"http://{LOOPBACK}:{port}{path}"
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    began_s = time.monotonic()
+    # A short path: Ray's sockets lie below it, and their names may have 107 characters.
+    with tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as scratch:
+        launch = Launch(
+            command=peer.command(kind, port),
+            config={**config, "port": port, "scratch": scratch},
+            directory=Path(scratch),
+            environment=ENVIRONMENT,
+        )
+        async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
+
+            async def is_ready() -> bool:
+                try:
+                    answer = await client.post(
+                        url, json=peer.query(kind, 0), timeout=PROBE_TIMEOUT_S
+                    )
+                except httpx.HTTPError:
+                    return False
+                return answer.status_code == httpx.codes.OK
+
+            async with running(launch, is_ready) as pid:
+                yield Door(peer, kind, client, url, pid, time.monotonic() - began_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a run came to.
+
+    Attributes:
+        recorder: The simulator's own counts.
+        lags_s: How late each query was sent.
+    """
+
+    recorder: Recorder
+    lags_s: Sequence[float]
+
+
+async def replay_http(
+    door: Door, arrivals: Sequence[Arrival], slo_s: float, window_s: float
+) -> Served:
+    """Send every query at its time; the client leaves at the deadline, as an answer is void then.
+
+    That is to the peers' good: what they drop when a client leaves, they need not execute.
+    """
+    recorder, lags_s = Recorder(window_s), [0.0] * len(arrivals)
+
+    async def one(index: int, arrival: Arrival, began_s: float) -> None:
+        recorder.arrived(arrival.arrival_s)
+        sent_s = time.monotonic() - began_s
+        lags_s[index] = sent_s - arrival.arrival_s
+        left_s = max(SOONEST_S, arrival.arrival_s + slo_s - sent_s)
+        outcome = await asked(door, index, left_s)
+        recorder.finished(
+            arrival.arrival_s, arrival.arrival_s + slo_s, outcome, time.monotonic() - began_s
+        )
+
+    await send_all(arrivals, one, lambda now_s: None)
+    return Served(recorder, lags_s)
+
+
+async def asked(door: Door, number: int, timeout_s: float) -> Outcome:
+    """Return how one query ended."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            query = door.peer.query(door.kind, number)
+            answer = await door.client.post(door.url, json=query, timeout=None)
+    except TimeoutError:
+        return Outcome.EXPIRED
+    except httpx.HTTPError:
+        return Outcome.FAILED
+    if answer.status_code in REFUSALS:
+        return Outcome.REJECTED
+    if answer.status_code != httpx.codes.OK:
+        return Outcome.FAILED
+    is_heavy = door.kind == "cascade" and answer.json()["variant"] == "heavy"
+    return Outcome.HEAVY if is_heavy else Outcome.LIGHT
