@@ -23,6 +23,8 @@ from benchmarks.peers.report import (
     cascade_section,
     document_of,
     draw,
+    footed,
+    footprint_section,
     hops_section,
     leaving_section,
     overload_section,
@@ -140,9 +142,16 @@ def main(
     time_compression: Annotated[
         float, typer.Option(min=1.0, help="of E7: divides all seconds")
     ] = CascadeParameters().time_compression,
+    duration_s: Annotated[
+        float, typer.Option(min=30.0, help="of E7's trace, before compression")
+    ] = CascadeParameters().duration_s,
     output: Annotated[Path, typer.Option(help="the page")] = RESULTS / "peers.md",
 ) -> None:
     """Compare DiffServe with general servers, on mock models and the same load.
+
+    E1 cost of a hop (E8, footprints, comes with it), E2 batching, E3 clients that leave, E4 too
+    many at once, E7 the cascade under bursts. Experiments that are not made anew keep their
+    sections of the page.
 
     Each peer is installed from its package into an environment of its own below build/peers; one
     that cannot be installed or started is left out and named. Takes about 25 minutes, 12 of them
@@ -154,7 +163,9 @@ def main(
     parameters = (
         QUICK_CASCADE
         if quick
-        else CascadeParameters(rounds=rounds, time_compression=time_compression)
+        else CascadeParameters(
+            rounds=rounds, time_compression=time_compression, duration_s=duration_s
+        )
     )
     found = asyncio.run(_measured(experiments, found_peers, parameters, quick))
     sections = []
@@ -163,16 +174,22 @@ def main(
         sections.append(cascade_section(found.comparison, parameters))
     makers = {"E1": hops_section, "E2": batching_section}
     sections += [makers[name](rows) for name, rows in found.hops.items()]
+    if "E1" in found.hops:
+        sections.append(footprint_section(found.hops["E1"]))
     if found.leaving:
         sections.append(leaving_section(found.leaving))
     if found.overloads:
         sections.append(overload_section(found.overloads))
     command = " ".join(["python -m benchmarks.peers", *sys.argv[1:]])
-    page = page_of(sections, found.skipped, command)
+    sections = [footed(section, found.skipped, command) for section in sections]
+    before = output.read_text(encoding="utf-8") if output.exists() else ""
+    page = page_of(sections, before)
     output.write_text(page, encoding="utf-8")
     document = document_of(found.comparison, found.hops, found.leaving, found.overloads)
-    text = json.dumps(document, indent=1) + "\n"
-    output.with_suffix(".json").write_text(text, encoding="utf-8")
+    figures = output.with_suffix(".json")
+    if figures.exists():
+        document = json.loads(figures.read_text(encoding="utf-8")) | document
+    figures.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     stdout().print(page, markup=False, highlight=False)
     sys.exit(found.comparison is not None and wins(found.comparison.runs) is False)
 

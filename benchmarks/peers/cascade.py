@@ -33,8 +33,12 @@ VIOLATIONS_MAX = 0.01
 """What the oracle of static plans accepts, in its model without overhead."""
 NUM_BYTES = 300
 """Of an image, about what a mock's picture takes."""
-BATCH_WAIT_S = 0.005
-"""For company, where a peer must be given a wait: it hands queries to a worker one by one."""
+WAIT_SHARE = 0.5
+"""Wait for company, in executions of a full batch, where a peer must be given one.
+
+Ray forms batches by the clock, also while its replica is busy: with short waits it stays with small
+batches under load.
+"""
 ORACLE, MEAN = "oracle on the trace", "our solver at the mean rate"
 
 OnProgress = Callable[[str], None]
@@ -200,14 +204,17 @@ class Trace:
     async def by_peer(self, peer: Peer, planning: str, plan: StaticPlan) -> Run:
         """Serve it with a peer that keeps one plan."""
         cascade = self.catalog.cascades[CATALOG]
+        light = self._seconds(self.catalog.latency[cascade.light])
+        heavy = self._seconds(self.catalog.latency[cascade.heavy])
         config = {
             "plan": plan.document(),
-            "light": self._seconds(self.catalog.latency[cascade.light]),
-            "heavy": self._seconds(self.catalog.latency[cascade.heavy]),
+            "light": light,
+            "heavy": heavy,
             "confidences": self.scores,
             "threshold": threshold_for(plan.share, self.scores),
             "num_bytes": NUM_BYTES,
-            "batch_wait_s": BATCH_WAIT_S,
+            "light_wait_s": WAIT_SHARE * light[plan.light_batch],
+            "heavy_wait_s": WAIT_SHARE * heavy[plan.heavy_batch],
         }
         async with serving(peer, "cascade", config) as door:
             served = await replay_http(door, self._compressed(), self._slo_s, self._window_s)

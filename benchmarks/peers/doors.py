@@ -16,7 +16,7 @@ import httpx
 from benchmarks.peers.environments import ENVIRONMENT, LOOPBACK, Peer, install
 from benchmarks.peers.processes import Launch, running
 from diffserve.core import Outcome
-from diffserve.replay.client import SOONEST_S
+from diffserve.replay.client import CALL_MARGIN_S, SOONEST_S
 from diffserve.replay.open_loop import send_all
 from diffserve.sim.report import Recorder
 from diffserve.sim.workload import Arrival
@@ -104,9 +104,10 @@ class Served:
 async def replay_http(
     door: Door, arrivals: Sequence[Arrival], slo_s: float, window_s: float
 ) -> Served:
-    """Send every query at its time; the client leaves at the deadline, as an answer is void then.
+    """Send every query at its time.
 
-    That is to the peers' good: what they drop when a client leaves, they need not execute.
+    Where the peer drops the work of clients that leave, they leave at the deadline, which is to its
+    good. Elsewhere they stay: BentoML's services fail the batch-mates of a query whose client left.
     """
     recorder, lags_s = Recorder(window_s), [0.0] * len(arrivals)
 
@@ -115,7 +116,8 @@ async def replay_http(
         sent_s = time.monotonic() - began_s
         lags_s[index] = sent_s - arrival.arrival_s
         left_s = max(SOONEST_S, arrival.arrival_s + slo_s - sent_s)
-        outcome = await asked(door, index, left_s)
+        patience_s = 0.0 if door.peer.drops_left else CALL_MARGIN_S
+        outcome = await asked(door, index, left_s + patience_s)
         recorder.finished(
             arrival.arrival_s, arrival.arrival_s + slo_s, outcome, time.monotonic() - began_s
         )

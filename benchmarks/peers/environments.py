@@ -26,6 +26,7 @@ class Peer:
         requirement: What is installed.
         path: Where its HTTP door takes a query of the single worker.
         has_cascade: Whether there is an adapter for the cascade.
+        drops_left: Whether it drops what waits when its client leaves.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Peer:
     requirement: str
     path: str = "/"
     has_cascade: bool = False
+    drops_left: bool = False
 
     @property
     def directory(self) -> Path:
@@ -46,7 +48,9 @@ class Peer:
         if self.name != "bentoml":
             return (str(programs / "python"), "-m", adapter)
         served = f"{adapter}:{kind.capitalize()}"
-        return (str(programs / "bentoml"), "serve", served, "--host", LOOPBACK, "--port", str(port))
+        # By default a service closes connections after 5 s that its caller may be about to use.
+        flags = ("--host", LOOPBACK, "--port", str(port), "--timeout-keep-alive", "600")
+        return (str(programs / "bentoml"), "serve", served, *flags)
 
     def query(self, kind: str, number: int) -> dict[str, Any]:
         """Return the body of a query."""
@@ -59,7 +63,13 @@ class Peer:
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer(name="ray", title="Ray Serve", requirement="ray[serve]==2.60.0", has_cascade=True),
+        Peer(
+            name="ray",
+            title="Ray Serve",
+            requirement="ray[serve]==2.60.0",
+            drops_left=True,
+            has_cascade=True,
+        ),
         Peer(name="bentoml", title="BentoML", requirement="bentoml==1.4.39", has_cascade=True),
         Peer(name="mosec", title="Mosec", requirement="mosec==0.9.8", path="/inference"),
         Peer(name="litserve", title="LitServe", requirement="litserve==0.2.19", path="/predict"),
@@ -76,6 +86,9 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
     "BENTOML_DO_NOT_TRACK": "True",
+    # By default queries wait up to half a second for a replica that is free already.
+    "RAY_SERVE_ROUTER_RETRY_INITIAL_BACKOFF_S": "0.005",
+    "RAY_SERVE_ROUTER_RETRY_MAX_BACKOFF_S": "0.01",
 }
 """No peer reports to its makers from here."""
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import grpc
 
-from benchmarks.overhead.targets import ENVIRONMENT, by_stub, request_of
+from benchmarks.overhead.targets import CALL_TIMEOUT_S, ENVIRONMENT, by_stub, request_of
 from benchmarks.peers.doors import asked, serving
 from benchmarks.peers.environments import Peer
+from benchmarks.peers.processes import PeerError
 from diffserve.core import Outcome
 from diffserve.replay.client import OUTCOMES
 from diffserve.replay.compression import write_catalog
@@ -31,7 +32,7 @@ CAPACITY = 8
 """Of the queue, where peers are tuned: what the worker can serve in time, and a little more."""
 NUM_BYTES = 300
 QUIET_S = 1.0
-"""After the time that all queries would take one after the other: whoever runs then has ended."""
+"""A device that began nothing for two executions and this long has nothing left to do."""
 
 Ask = Callable[[int, float], Awaitable[Outcome]]
 """Sends one query and leaves after so many seconds."""
@@ -118,9 +119,14 @@ async def diffserve_system(execution_s: float) -> AsyncIterator[System]:
 
             async def ask(number: int, leave_s: float) -> Outcome:
                 request = request_of(number)
-                request.deadline_s = DEADLINE_S if leave_s >= DEADLINE_S else 0.0
+                if leave_s >= DEADLINE_S:
+                    request.deadline_s = DEADLINE_S
+                # Leaving is a cancellation: a deadline on the call would be seen by the server.
                 try:
-                    await stub.Generate(request, timeout=leave_s)
+                    async with asyncio.timeout(leave_s):
+                        await stub.Generate(request, timeout=CALL_TIMEOUT_S)
+                except TimeoutError:
+                    return Outcome.EXPIRED
                 except grpc.aio.AioRpcError as failure:
                     return OUTCOMES.get(failure.code(), Outcome.FAILED)
                 return Outcome.LIGHT
@@ -158,11 +164,16 @@ def launches_of(log: str, first_s: float) -> list[float]:
 
 
 async def executions_after_leaving(system: System) -> int:
-    """Return how many of the queries were executed whose clients left early. E3."""
+    """Return how many of the queries were executed whose clients left early. E3.
+
+    Raises:
+        PeerError: a client did not leave, as it was answered or refused before.
+    """
     numbers = range(1, NUM_LEAVING + 1)
-    await asyncio.gather(*(system.ask(number, LEAVING_AFTER_S) for number in numbers))
-    await asyncio.sleep(NUM_LEAVING * LEAVING_S + QUIET_S)
-    return len(system.executions_s())
+    outcomes = await asyncio.gather(*(system.ask(n, LEAVING_AFTER_S) for n in numbers))
+    if any(outcome is not Outcome.EXPIRED for outcome in outcomes):
+        raise PeerError(f"clients were to leave, but ended otherwise: {outcomes}")
+    return len(await _all_executions_s(system, LEAVING_S))
 
 
 async def overload(system: System) -> Overload:
@@ -175,8 +186,17 @@ async def overload(system: System) -> Overload:
         ended.append((outcome, time.time() - began_s))
 
     await asyncio.gather(*(one(number) for number in range(1, NUM_AT_ONCE + 1)))
-    await asyncio.sleep(NUM_AT_ONCE * AT_ONCE_S + QUIET_S)
-    return overload_of(ended, [at_s - began_s for at_s in system.executions_s()])
+    executions_s = await _all_executions_s(system, AT_ONCE_S)
+    return overload_of(ended, [at_s - began_s for at_s in executions_s])
+
+
+async def _all_executions_s(system: System, execution_s: float) -> list[float]:
+    found = system.executions_s()
+    while True:
+        await asyncio.sleep(2.0 * execution_s + QUIET_S)
+        before, found = found, system.executions_s()
+        if len(found) == len(before):
+            return found
 
 
 def overload_of(ended: Sequence[tuple[Outcome, float]], executions_s: Sequence[float]) -> Overload:

@@ -34,8 +34,14 @@ from benchmarks.peers.processes import (
     rss_bytes,
     running,
 )
-from benchmarks.peers.report import cascade_section, document_of, draw, page_of, wins
-from benchmarks.peers.serial import executions_of, launches_of, overload_of
+from benchmarks.peers.report import cascade_section, document_of, draw, footed, page_of, wins
+from benchmarks.peers.serial import (
+    System,
+    executions_after_leaving,
+    executions_of,
+    launches_of,
+    overload_of,
+)
 from benchmarks.peers.static_plan import (
     StaticPlan,
     Trial,
@@ -167,7 +173,8 @@ def test_the_page_and_its_plots(tmp_path: Path) -> None:
         fronts={0: [Trial(plan=PLAN, violation_ratio=0.0, quality=17.7, heavy_share=0.3)]},
     )
     section = cascade_section(comparison, CascadeParameters())
-    page = page_of([section], {"Ray Serve": "not installed: no wheel"}, "a command")
+    footed_section = footed(section, {"Ray Serve": "not installed: no wheel"}, "a command")
+    page = page_of([footed_section])
     assert "| BentoML | oracle on the trace | 2.00 |" in page
     assert PLAN.text() in page and "Ray Serve: not installed: no wheel" in page
     draw(comparison, CascadeParameters(), tmp_path)
@@ -176,10 +183,27 @@ def test_the_page_and_its_plots(tmp_path: Path) -> None:
     assert document_of(comparison, {}, {"Mosec": 8}, {})["E3"] == {"Mosec": 8}
 
 
+def test_the_page_keeps_what_was_not_made_anew() -> None:
+    before = page_of([["## E3: leaving", "old"], ["## E1: hops", "old"]])
+    page = page_of([["## E7: cascade", "new"], ["## E1: hops", "new"]], before)
+    headings = [line for line in page.splitlines() if line.startswith("## ")]
+    assert headings == ["## E7: cascade", "## E1: hops", "## E3: leaving"]
+    assert page.count("\nnew") == 2 and page.count("\nold") == 1
+    assert page_of([], page) == page
+
+
 def test_what_was_executed_is_read_from_the_logs() -> None:
     assert executions_of("0 1.0\n3 2.5\n") == [2.5]
     log = "5.0 plan 1\n10.0 arrive a deadline=11.0\n10.1 launch batch=1 v on w: a,b\n"
     assert launches_of(log, 100.0) == pytest.approx([100.1, 100.1])
+
+
+async def test_clients_that_were_refused_did_not_leave() -> None:
+    async def refused(number: int, leave_s: float) -> Outcome:
+        return Outcome.FAILED
+
+    with pytest.raises(PeerError, match="ended otherwise"):
+        await executions_after_leaving(System(ask=refused, executions_s=list))
 
 
 def test_an_overload_is_summed_up() -> None:

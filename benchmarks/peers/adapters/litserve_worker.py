@@ -13,13 +13,13 @@ CONFIG = config()
 
 class Worker(litserve.LitAPI):
     def setup(self, device: str) -> None:
-        self._device = Device(CONFIG["seconds"], CONFIG["log"], CONFIG["num_bytes"])
+        self._mock = Device(CONFIG["seconds"], CONFIG["log"], CONFIG["num_bytes"])
 
     def decode_request(self, request: dict[str, int]) -> int:
         return request["number"]
 
     def predict(self, x: Any) -> Any:
-        return self._device.run([x])[0] if CONFIG["batch_max"] == 1 else self._device.run(x)
+        return self._mock.run([x])[0] if CONFIG["batch_max"] == 1 else self._mock.run(x)
 
     def encode_response(self, output: str) -> dict[str, str]:
         return {"image": output}

@@ -18,18 +18,19 @@ OPTIONS = {"num_cpus": 0}
 def _stage(name: str) -> Any:
     batch_max = PLAN[f"{name}_batch"]
 
-    # Twice the batch, so that the next one is there when a batch ends, as Ray's guide advises.
+    # Twice the batch, so that the next one is there when a batch ends, as Ray's guide advises; a
+    # lone replica may hold all that waits.
     @serve.deployment(
         name=name,
         num_replicas=PLAN[f"{name}_workers"],
-        max_ongoing_requests=2 * batch_max,
+        max_ongoing_requests=10_000 if PLAN[f"{name}_workers"] == 1 else 2 * batch_max,
         ray_actor_options=OPTIONS,
     )
     class Stage:
         def __init__(self) -> None:
             self._device = Device(CONFIG[name], "", CONFIG["num_bytes"])
 
-        @serve.batch(max_batch_size=batch_max, batch_wait_timeout_s=CONFIG["batch_wait_s"])
+        @serve.batch(max_batch_size=batch_max, batch_wait_timeout_s=CONFIG[f"{name}_wait_s"])
         async def __call__(self, numbers: list[int]) -> list[str]:
             return await asyncio.to_thread(self._device.run, numbers)
 
