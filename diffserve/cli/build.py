@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import json
 import pickle
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -16,10 +16,9 @@ from typing import Any, TypeVar
 from diffserve.catalog import load_catalog
 from diffserve.cli.output import CliError, emit_json, stdout
 from diffserve.cli.progress import progress_bar
-from diffserve.embedded.calibration import BATCH_SIZES
-from diffserve.embedded.choice import Choice, PairName, choose
+from diffserve.cli.zoo_options import checked_weights, presets_named
+from diffserve.embedded.choice import Choice, cascade_id, choose
 from diffserve.embedded.evaluate import (
-    Costs,
     Outcome,
     Part,
     Request,
@@ -29,9 +28,8 @@ from diffserve.embedded.evaluate import (
 )
 from diffserve.embedded.findings import Findings
 from diffserve.embedded.pairs import OperatingPoint
-from diffserve.embedded.presets import PRESETS, WEIGHTS, Preset
 from diffserve.embedded.profiling import profile
-from diffserve.embedded.zoo_catalog import Profile, cascade_id, catalog_text
+from diffserve.embedded.zoo_catalog import Profile, Served, catalog_text, relative
 from diffserve.experiments.built_cascades import page
 from diffserve.experiments.report import Made, check_drawing, write_page
 from diffserve.side_by_side import each
@@ -72,20 +70,11 @@ class Options:
         Raises:
             CliError: a variant is not known, or there are too few, or no weights.
         """
-        known = {preset.name: preset for preset in PRESETS}
-        for name in self.variants:
-            if name not in known:
-                raise CliError(f"--variants: no variant {name!r}; there are {', '.join(known)}", 2)
-        presets = tuple(p for p in PRESETS if not self.variants or p.name in self.variants)
-        if len(presets) < 2:
-            raise CliError("--variants: a cascade needs two", 2)
-        if self.weights is not None and not self.weights.is_dir():
-            raise CliError(f"--weights: {self.weights} is no folder", 2)
         return Request(
-            presets=presets,
+            presets=presets_named(self.variants),
             seeds=(SEED,),
             count=self.count,
-            weights=self.weights or WEIGHTS,
+            weights=checked_weights(self.weights),
             with_features=False,
             jobs=self.jobs,
         )
@@ -101,31 +90,39 @@ def run_build(options: Options, *, as_json: bool) -> None:
     costs = store.remember("costs", lambda: measure_costs(request, (1,)))
     outcomes = _outcomes(request, store, until_s)
     findings = Findings(outcomes, costs, tuple(preset.name for preset in request.presets))
-    choice = choose(_pairs(findings), _singles(findings), options.quality_kept)
+    singles = findings.singles(findings.everything)
+    candidates = findings.candidates(findings.everything, findings.discriminators)
+    choice = choose(candidates, singles, options.quality_kept)
     catalog = options.out / "cascades.toml"
     options.out.mkdir(parents=True, exist_ok=True)
     presets = {preset.name: preset for preset in request.presets}
-    text = catalog_text(choice, presets, profiles, request.weights, options.out)
+    text = catalog_text(
+        "Made by `diffserve cascade build`; the default keeps the quality at the least cost",
+        *(_served(choice), presets, profiles),
+        relative(request.weights, options.out),
+    )
     catalog.write_text(text, encoding="utf-8")
     load_catalog(str(catalog))  # what cannot be served must not look finished
-    num_prompts = len(findings.right(findings.light))
-    result = page(choice, profiles, _singles(findings), num_prompts, options.quality_kept)
+    num_prompts = len(findings.seeds)
+    result = page(choice, profiles, singles, num_prompts, options.quality_kept)
     made = Made("diffserve cascade build", request.seeds, quick=False)
     written = write_page(result, made, options.out)
+    store.forget()
     _tell(choice, catalog, written, as_json=as_json)
 
 
 class _Store:
-    """Finished steps on disk, by everything that they depend on.
+    """Finished steps on disk, for an interrupted build to go on; a finished one forgets them.
 
     Files are pickles of our own, in a folder of the checkout that nobody else writes to.
     """
 
     def __init__(self, request: Request) -> None:
-        names = sorted(path for path in request.weights.rglob("*.safetensors"))
-        stamps = [(path.name, path.stat().st_size) for path in names]
-        key = repr((request.presets, request.seeds, request.count, stamps))
-        self._folder = CACHE / hashlib.sha256(key.encode()).hexdigest()[:16]
+        key = hashlib.sha256(repr((request.presets, request.seeds, request.count)).encode())
+        # By content: weights that were trained anew are as large as before.
+        for path in sorted(request.weights.rglob("*.safetensors")):
+            key.update(path.read_bytes())
+        self._folder = CACHE / key.hexdigest()[:16]
 
     def load(self, name: str) -> Any:
         """Return what was stored, or None."""
@@ -142,6 +139,10 @@ class _Store:
         part.write_bytes(pickle.dumps(value))
         part.rename(self._folder / f"{name}.pickle")
 
+    def forget(self) -> None:
+        """Remove everything: the next build measures the device as it is then."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def remember(self, name: str, make: Callable[[], ResultT]) -> ResultT:
         """Return what was stored, or make and store it."""
         found: ResultT | None = self.load(name)
@@ -156,13 +157,9 @@ def _profiles(request: Request, store: _Store) -> dict[str, Profile]:
     with progress_bar("variants profiled") as on_progress:
         for preset in request.presets:
             on_progress(len(found), len(request.presets))
-            make = functools.partial(_profile, preset, request.weights)
+            make = functools.partial(profile, preset, request.weights)
             found[preset.name] = store.remember(f"profile-{preset.name}", make)
     return found
-
-
-def _profile(preset: Preset, weights: Path) -> Profile:
-    return profile(preset, weights, BATCH_SIZES[preset.name])
 
 
 def _outcomes(request: Request, store: _Store, until_s: float) -> dict[Part, Outcome]:
@@ -194,27 +191,25 @@ def _levels_in_turn(parts: Mapping[Part, str]) -> Iterator[Part]:
     yield from sorted(parts, key=lambda part: part.start)
 
 
-def _pairs(findings: Findings) -> dict[PairName, Any]:
-    everything = findings.right(findings.light) >= 0.0
-    return {
-        PairName(light, heavy, discriminator): findings.pair(
-            light, heavy, discriminator, everything
+def _served(choice: Choice) -> list[Served]:
+    """Return the default cascade and all others that are kept."""
+    others = [c for c in choice.candidates if c.is_kept and c is not choice.default]
+    return [
+        Served(
+            cascade_id=cascade_id(candidate.name),
+            name=candidate.name,
+            outcomes=candidate.outcomes,
+            remark=_remark(candidate.point),
         )
-        for light, heavy in itertools.combinations(findings.variants, 2)
-        for discriminator in findings.discriminators
-    }
+        for candidate in (choice.default, *others)
+    ]
 
 
-def _singles(findings: Findings) -> dict[str, OperatingPoint]:
-    costs: Costs = findings.costs
-    return {
-        name: OperatingPoint(
-            fraction=0.0,
-            quality=float(findings.right(name).mean()),
-            device_s=costs.images_s[1][name],
-        )
-        for name in findings.variants
-    }
+def _remark(point: OperatingPoint) -> str:
+    return (
+        f"{100 * point.quality:.1f} % right in {1e3 * point.device_s:.0f} ms of device time, "
+        f"deferring {100 * point.fraction:.0f} %."
+    )
 
 
 def _tell(choice: Choice, catalog: Path, written: Path, *, as_json: bool) -> None:
@@ -224,17 +219,17 @@ def _tell(choice: Choice, catalog: Path, written: Path, *, as_json: bool) -> Non
             {
                 "catalog": str(catalog),
                 "page": str(written),
-                "default_cascade": cascade_id(default),
+                "default_cascade": cascade_id(default.name),
                 "share_deferred": default.point.fraction,
                 "expected": asdict(default.point),
-                "kept": [cascade_id(c) for c in choice.candidates if c.is_kept],
+                "kept": [cascade_id(c.name) for c in choice.candidates if c.is_kept],
             }
         )
         return
     console = stdout()
     point = default.point
     console.print(
-        f"{cascade_id(default)}: {100 * point.quality:.1f} % right in "
+        f"{cascade_id(default.name)}: {100 * point.quality:.1f} % right in "
         f"{1e3 * point.device_s:.0f} ms of device time, deferring {100 * point.fraction:.0f} %"
     )
     if not default.is_good_enough:

@@ -7,17 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from diffserve.cli.output import CliError, emit_json, stdout
 from diffserve.cli.progress import progress_bar
-from diffserve.embedded.calibration import (
-    BATCH_SIZES,
-    deferral_profile,
-    latency_table,
-    quality_curve,
-    write_catalog,
-)
+from diffserve.cli.zoo_options import checked_weights, presets_named
+from diffserve.embedded.choice import PairName
 from diffserve.embedded.evaluate import (
     Request,
     draw,
@@ -28,27 +21,18 @@ from diffserve.embedded.evaluate import (
 )
 from diffserve.embedded.features import FEATURES
 from diffserve.embedded.findings import Findings
-from diffserve.embedded.pipeline import EmojiScenePipeline
-from diffserve.embedded.presets import (
-    DISCRIMINATOR_FOLDER,
-    HEAVY,
-    LIGHT,
-    PRESETS,
-    WEIGHTS,
-    Preset,
-)
+from diffserve.embedded.presets import DISCRIMINATOR_FOLDER, HEAVY, LIGHT, PRESETS, Preset
+from diffserve.embedded.profiling import profile
 from diffserve.embedded.scenes import Array
 from diffserve.embedded.sheets import save_sheet
 from diffserve.embedded.summary import summarise
+from diffserve.embedded.zoo_catalog import Served, catalog_text, relative
 from diffserve.experiments.embedded_zoo import page
 from diffserve.experiments.report import Made, check_drawing, write_page
 from diffserve.side_by_side import each
 
 COUNT = 60
 QUICK_COUNT = 12
-QUALITY_METRIC = (
-    "share of images that show what the prompt asks for (slot checker, held-out prompts)"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +66,10 @@ class Options:
             CliError: A variant is not known, or the options contradict each other.
         """
         return Request(
-            presets=_presets(self.variants),
+            presets=presets_named(self.variants),
             seeds=tuple(range(self.num_seeds)),
             count=self.count or (QUICK_COUNT if self.quick else COUNT),
-            weights=_checked_weights(self.weights),
+            weights=checked_weights(self.weights),
             with_features=not self.quick,
             jobs=self.jobs,
         )
@@ -135,23 +119,6 @@ def run_evaluate(options: Options, *, as_json: bool) -> dict[str, Any]:
     else:
         _print(summary)
     return summary
-
-
-def _presets(names: tuple[str, ...]) -> tuple[Preset, ...]:
-    known = {preset.name: preset for preset in PRESETS}
-    for name in names:
-        if name not in known:
-            raise CliError(f"--variants: no variant {name!r}; there are {', '.join(known)}", 2)
-    chosen = tuple(preset for preset in PRESETS if not names or preset.name in names)
-    if len(chosen) < 2:
-        raise CliError("--variants: name at least two, for there is nothing to compare one with", 2)
-    return chosen
-
-
-def _checked_weights(folder: Path | None) -> Path:
-    if folder is not None and not folder.is_dir():
-        raise CliError(f"--weights: {folder} is no folder", 2)
-    return folder or WEIGHTS
 
 
 def _write_sheets(request: Request, folder: Path) -> dict[str, str]:
@@ -204,18 +171,20 @@ def write_measured_catalog(findings: Findings, request: Request, path: Path) -> 
         request: Where their weights are.
         path: Gets the catalog.
     """
-    latency_s = {}
-    for preset in request.presets:
-        draw_batch = functools.partial(_draw_batch, load_pipeline(preset, request.weights), preset)
-        latency_s[preset.name] = latency_table(draw_batch, BATCH_SIZES[preset.name])
-    confidences = findings.confidences(LIGHT.name, DISCRIMINATOR_FOLDER).astype(np.float32)
-    light, heavy = (findings.right(preset.name) > 0 for preset in (LIGHT, HEAVY))
-    curve = quality_curve(confidences, light, heavy, QUALITY_METRIC)
-    write_catalog(path, latency_s, deferral_profile(confidences), curve)
-
-
-def _draw_batch(pipeline: EmojiScenePipeline, preset: Preset, batch_size: int) -> Array:
-    return draw(pipeline, preset, sheet_prompts()[:batch_size], seed=0)
+    presets = {preset.name: preset for preset in request.presets}
+    sprites = Served(
+        cascade_id="sprites",
+        name=PairName(LIGHT.name, HEAVY.name, DISCRIMINATOR_FOLDER),
+        outcomes=findings.pair(LIGHT.name, HEAVY.name, DISCRIMINATOR_FOLDER, findings.everything),
+    )
+    text = catalog_text(
+        "The models that come with DiffServe; `diffserve evaluate --catalog` wrote it",
+        [sprites],
+        presets,
+        {name: profile(preset, request.weights) for name, preset in presets.items()},
+        relative(request.weights, path.parent),
+    )
+    path.write_text(text, encoding="utf-8")
 
 
 def _print(summary: dict[str, Any]) -> None:

@@ -1,26 +1,14 @@
-"""Turns measurements of the embedded models into the catalog that the services load."""
+"""Turns measurements of the embedded models into the curves of a catalog."""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffserve.embedded.pairs import gain_of_deferring
-from diffserve.embedded.presets import (
-    DISCRIMINATOR_FOLDER,
-    HEAVY,
-    LIGHT,
-    MEDIUM,
-    PRESETS,
-    TINY,
-    Preset,
-)
-from diffserve.embedded.scenes import IMAGE_PX
+from diffserve.embedded.presets import HEAVY, LIGHT, MEDIUM, TINY
 from diffserve.profiles.curves import DeferralProfile, QualityCurve
 
 BATCH_SIZES: Mapping[str, Sequence[int]] = {
@@ -30,7 +18,6 @@ BATCH_SIZES: Mapping[str, Sequence[int]] = {
     HEAVY.name: (1, 2, 4),
 }
 SLO_S = 10.0
-_NUM_TIMED = 5
 _STEP = 1e-6
 _FRACTIONS = tuple(round(0.05 * step, 2) for step in range(21))
 
@@ -68,83 +55,3 @@ def quality_curve(
     gains = heavy_right.astype(float) - light_right.astype(float)
     qualities = light_right.mean() + gain_of_deferring(confidences, gains, _FRACTIONS)
     return QualityCurve(_FRACTIONS, tuple(qualities.round(4).tolist()), metric)
-
-
-def latency_table(run: Callable[[int], object], batch_sizes: Sequence[int]) -> dict[int, float]:
-    """Return the median seconds of ``run(batch_size)`` by batch size, made non-decreasing."""
-    table: dict[int, float] = {}
-    slowest_s = 0.0
-    for batch_size in batch_sizes:
-        run(batch_size)  # the first call of a shape also plans its kernels
-        seconds = []
-        for _ in range(_NUM_TIMED):
-            began_s = time.perf_counter()
-            run(batch_size)
-            seconds.append(time.perf_counter() - began_s)
-        slowest_s = max(slowest_s, statistics.median(seconds))
-        table[batch_size] = round(slowest_s, 4)
-    return table
-
-
-EXAMPLES = """examples = [
-    { kind = "easy", text = "flat style, an owl, sky blue background" },
-    { kind = "easy", text = "pixel style, a strawberry, night background" },
-    { kind = "hard", text = "sketch style, two rockets above a cat, pink background" },
-    { kind = "hard", text = "a dog and a panda above a butterfly, green meadow background" },
-]
-"""
-"""Prompts that the web page offers to try."""
-
-
-def write_catalog(
-    path: Path,
-    latency_s: Mapping[str, Mapping[int, float]],
-    deferral: DeferralProfile,
-    quality: QualityCurve,
-) -> None:
-    """Write the embedded catalog as TOML; see ``diffserve.catalog`` for its meaning."""
-    variants = [_variant(preset, latency_s[preset.name]) for preset in PRESETS]
-    path.write_text(
-        "# The models that come with DiffServe; `diffserve evaluate --catalog` wrote it:\n"
-        "# latencies (seconds by batch size) on one CPU thread, curves on held-out prompts.\n"
-        'default_cascade = "sprites"\n'
-        + EXAMPLES
-        + "\n"
-        + "\n".join(variants)
-        + f"""
-[discriminator.{DISCRIMINATOR_FOLDER}]
-scorer = "diffserve.embedded.discriminator:SceneDiscriminator"
-source = "../embedded/weights/{DISCRIMINATOR_FOLDER}"
-
-[cascade.sprites]
-light = "{LIGHT.name}"
-heavy = "{HEAVY.name}"
-discriminator = "{DISCRIMINATOR_FOLDER}"
-slo_s = {SLO_S}
-
-[cascade.sprites.deferral]
-thresholds = {list(deferral.thresholds)}
-fractions = {list(deferral.fractions)}
-
-[cascade.sprites.quality]
-metric = "{quality.metric}"
-fractions = {list(quality.fractions)}
-qualities = {list(quality.qualities)}
-"""
-    )
-
-
-def _variant(preset: Preset, latency_s: Mapping[int, float]) -> str:
-    table = ", ".join(f"{size} = {seconds}" for size, seconds in latency_s.items())
-    return f"""[variant.{preset.name}]
-base = "{preset.folder}"
-pipeline = "diffserve.embedded.pipeline:EmojiScenePipeline"
-source = "../embedded/weights/{preset.folder}"
-num_inference_steps = {preset.num_inference_steps}
-guidance_scale = {preset.guidance_scale}
-width = {IMAGE_PX}
-height = {IMAGE_PX}
-size_multiple = {IMAGE_PX}
-size_max = {8 * IMAGE_PX}
-latency_s = {{ {table} }}
-"""

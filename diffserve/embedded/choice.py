@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes, cheapest, pareto_best
 
+#: Share of the best single variant's quality that a cascade is to keep.
+QUALITY_KEPT = 0.97
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class PairName:
@@ -26,6 +29,11 @@ class PairName:
     light: str
     heavy: str
     discriminator: str
+
+
+def cascade_id(name: PairName) -> str:
+    """Return what a cascade is called after its variants."""
+    return f"{name.light}-{name.heavy}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +73,7 @@ class Choice:
 def choose(
     pairs: Mapping[PairName, PairedOutcomes],
     singles: Mapping[str, OperatingPoint],
-    quality_kept: float,
+    quality_kept: float = QUALITY_KEPT,
 ) -> Choice:
     """Choose cascades; pure.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -11,37 +11,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from diffserve.embedded.choice import Candidate, PairName, choose
 from diffserve.embedded.evaluate import Costs, Outcome, Part
 from diffserve.embedded.grading import auroc, gain_share
-from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes, cheapest
+from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes
 from diffserve.embedded.presets import DISCRIMINATOR_FOLDER, HEAVY, LIGHT
 
 #: The share deferred at which discriminators are graded.
 GRADED_FRACTION = 0.4
-#: Share of the heavy variant's accuracy that a cascade is chosen to keep. Asked of it is 0.97: half
-#: of what may be lost stays in reserve, for prompts that it was not chosen on.
-ACCURACY_KEPT = 0.985
 #: By distance, heavy is clearly better if the light image is this many times as far away.
 CLEARLY_FARTHER = 1.5
 
 _Values = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
 Measure = Literal["by_checker", "by_oracle", "distances", "features"]
-
-
-@dataclass(frozen=True)
-class CascadeChoice:
-    """A cascade of the zoo at one share of deferred images.
-
-    Attributes:
-        light: Name of the variant that draws first.
-        heavy: Name of the one that draws again.
-        point: The share, and what it gives and costs.
-    """
-
-    light: str
-    heavy: str
-    point: OperatingPoint
 
 
 @dataclass(frozen=True)
@@ -130,6 +113,27 @@ class Findings:
             scoring_s=self.costs.scores_s[discriminator],
         )
 
+    def candidates(
+        self, chosen: _Mask, discriminators: Sequence[str]
+    ) -> dict[PairName, PairedOutcomes]:
+        """Return every pair with every one of some discriminators, on some of the prompts."""
+        return {
+            PairName(light, heavy, discriminator): self.pair(light, heavy, discriminator, chosen)
+            for light, heavy in self.pairs
+            for discriminator in discriminators
+        }
+
+    def singles(self, chosen: _Mask) -> dict[str, OperatingPoint]:
+        """Return what every variant gives and costs alone, on some of the prompts."""
+        return {
+            name: OperatingPoint(
+                fraction=0.0,
+                quality=float(self.right(name)[chosen].mean()),
+                device_s=self.costs.images_s[1][name],
+            )
+            for name in self.variants
+        }
+
     @property
     def everything(self) -> _Mask:
         """All prompts."""
@@ -182,23 +186,16 @@ def share_of_oracle(findings: Findings, discriminator: str, chosen: _Mask) -> fl
 
 def choose_cascade(
     findings: Findings, chosen: _Mask, discriminator: str = DISCRIMINATOR_FOLDER
-) -> CascadeChoice:
-    """Return the cascade of least device time that keeps ``ACCURACY_KEPT`` of heavy's accuracy.
+) -> Candidate:
+    """Return the cascade that ``diffserve cascade build`` would choose, with one discriminator.
 
     Args:
         findings: What was drawn.
         chosen: The prompts that the choice may look at.
         discriminator: Decides what is deferred.
     """
-    accuracy_min = ACCURACY_KEPT * findings.right(findings.heavy)[chosen].mean()
-    by_point = {
-        point: names
-        for names in findings.pairs
-        for point in findings.pair(*names, discriminator, chosen).points()
-    }
-    # Nothing but deferring everything may be good enough; then that is the answer.
-    point = cheapest(by_point, accuracy_min) or max(by_point, key=lambda point: point.quality)
-    return CascadeChoice(*by_point[point], point)
+    candidates = findings.candidates(chosen, (discriminator,))
+    return choose(candidates, findings.singles(chosen)).default
 
 
 def cross_validated(findings: Findings, discriminator: str = DISCRIMINATOR_FOLDER) -> Verdict:
@@ -211,7 +208,7 @@ def cross_validated(findings: Findings, discriminator: str = DISCRIMINATOR_FOLDE
     for seed in seeds:
         tried = findings.seeds == seed
         choice = choose_cascade(findings, ~tried if len(seeds) > 1 else tried, discriminator)
-        pair = findings.pair(choice.light, choice.heavy, discriminator, tried)
+        pair = findings.pair(choice.name.light, choice.name.heavy, discriminator, tried)
         (point,) = pair.points((choice.point.fraction,))
         accuracies.append(point.quality)
         times_s.append(point.device_s)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from diffserve.embedded.calibration import BATCH_SIZES
 from diffserve.embedded.evaluate import draw, load_pipeline, sheet_prompts
 from diffserve.embedded.pipeline import EmojiScenePipeline
 from diffserve.embedded.presets import Preset
@@ -19,8 +20,14 @@ NUM_ROUNDS = 7
 """Runs of each batch size after the one that plans its kernels."""
 
 
-def profile(preset: Preset, weights: Path, batch_sizes: Sequence[int]) -> Profile:
-    """Profile a variant, on one thread; seconds of the wall clock, as a worker reports them."""
+def profile(preset: Preset, weights: Path, batch_sizes: Sequence[int] | None = None) -> Profile:
+    """Profile a variant, on one thread; seconds of the wall clock, as a worker reports them.
+
+    Args:
+        preset: Which.
+        weights: Folder of the models' folders.
+        batch_sizes: Ascending; None: those of its catalog.
+    """
     torch.set_num_threads(1)
     began_s = time.perf_counter()
     pipeline = load_pipeline(preset, weights)
@@ -28,7 +35,7 @@ def profile(preset: Preset, weights: Path, batch_sizes: Sequence[int]) -> Profil
     texts = sheet_prompts()
     seconds = {
         size: _timed(functools.partial(draw, pipeline, preset, texts[:size], 0))
-        for size in batch_sizes
+        for size in batch_sizes or BATCH_SIZES[preset.name]
     }
     medians = np.maximum.accumulate([np.median(s) for s in seconds.values()])
     return Profile(

@@ -59,8 +59,8 @@ def summarise(findings: Findings, request: Request) -> dict[str, Any]:
         "cascade": {
             "accuracy_vs_heavy": verdict.accuracy_vs_heavy,
             "device_time_vs_heavy": verdict.device_time_vs_heavy,
-            "light": choice.light,
-            "heavy": choice.heavy,
+            "light": choice.name.light,
+            "heavy": choice.name.heavy,
             "deferred": choice.point.fraction,
         },
         "variants": {preset.name: _settings(preset, findings) for preset in request.presets},

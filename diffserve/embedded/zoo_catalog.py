@@ -1,23 +1,32 @@
-"""Writes the cascades that were chosen from the zoo as a catalog that the services load."""
+"""Writes cascades of the zoo as a catalog that the services load."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from diffserve.embedded.calibration import EXAMPLES, SLO_S, deferral_profile, quality_curve
-from diffserve.embedded.choice import Candidate, Choice
+from diffserve.embedded.calibration import SLO_S, deferral_profile, quality_curve
+from diffserve.embedded.choice import PairName
 from diffserve.embedded.evaluate import DISCRIMINATORS
+from diffserve.embedded.pairs import PairedOutcomes
 from diffserve.embedded.presets import Preset
 from diffserve.embedded.scenes import IMAGE_PX
 
 QUALITY_METRIC = (
     "share of images that show what the prompt asks for (slot checker, held-out prompts)"
 )
+EXAMPLES = """examples = [
+    { kind = "easy", text = "flat style, an owl, sky blue background" },
+    { kind = "easy", text = "pixel style, a strawberry, night background" },
+    { kind = "hard", text = "sketch style, two rockets above a cat, pink background" },
+    { kind = "hard", text = "a dog and a panda above a butterfly, green meadow background" },
+]
+"""
+"""Prompts that the web page offers to try."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,42 +46,56 @@ class Profile:
     load_s: float
 
 
-def cascade_id(candidate: Candidate) -> str:
-    """Return the name of a cascade: its variants'."""
-    return f"{candidate.name.light}-{candidate.name.heavy}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A cascade of the catalog.
+
+    Attributes:
+        cascade_id: Its name.
+        name: Its parts.
+        outcomes: What its curves come from.
+        remark: A line above it.
+    """
+
+    cascade_id: str
+    name: PairName
+    outcomes: PairedOutcomes
+    remark: str = ""
 
 
 def catalog_text(
-    choice: Choice,
+    head: str,
+    served: Sequence[Served],
     presets: Mapping[str, Preset],
     profiles: Mapping[str, Profile],
-    weights: Path,
-    folder: Path,
+    root: Path,
 ) -> str:
-    """Return a catalog of the default cascade and all others that are kept, as TOML.
+    """Return a catalog as TOML; see ``diffserve.catalog`` for its meaning.
 
     Args:
-        choice: What was chosen.
+        head: A line for people, at the top.
+        served: The cascades, the default one first.
         presets: Every variant's settings, by name.
         profiles: Every variant's costs.
-        weights: Folder of the models' folders.
-        folder: Where the catalog will be; sources are relative to it.
+        root: Folder of the models' folders as the catalog is to name it; see ``relative``.
     """
-    root = Path(os.path.relpath(weights.resolve(), folder.resolve()))
-    served = [c for c in choice.candidates if c.is_kept or c is choice.default]
-    names = sorted({c.name.discriminator for c in served})
+    discriminators = sorted({cascade.name.discriminator for cascade in served})
     return "\n".join(
         (
-            "# Made by `diffserve cascade build`: latencies in seconds by batch size on the device",
-            "# at hand, curves on held-out prompts; the default is the cheapest cascade that keeps",
-            "# the quality asked for.",
-            f'default_cascade = "{cascade_id(choice.default)}"',
+            f"# {head}:",
+            "# latencies in seconds by batch size on one thread, curves on held-out prompts.",
+            f'default_cascade = "{served[0].cascade_id}"',
             EXAMPLES,
             *(_variant(presets[name], profiles[name], root) for name in presets),
-            *(_discriminator(name, root) for name in names),
-            *(_cascade(candidate) for candidate in served),
+            *(_discriminator(name, root) for name in discriminators),
+            *map(_cascade, served),
         )
     )
+
+
+def relative(weights: Path, folder: Path) -> Path:
+    """Return a folder of weights as seen from the folder of a catalog."""
+    return Path(os.path.relpath(weights.resolve(), folder.resolve()))
 
 
 def _variant(preset: Preset, profile: Profile, root: Path) -> str:
@@ -101,19 +124,17 @@ source = "{root / name}"
 """
 
 
-def _cascade(candidate: Candidate) -> str:
-    outcomes = candidate.outcomes
+def _cascade(served: Served) -> str:
+    outcomes, name = served.outcomes, served.cascade_id
     confidences = outcomes.confidences.astype(np.float32)
     deferral = deferral_profile(confidences)
     light, heavy = outcomes.light > 0.0, outcomes.heavy > 0.0
     quality = quality_curve(confidences, light, heavy, QUALITY_METRIC)
-    name, point = cascade_id(candidate), candidate.point
-    quality_text, device_text = f"{100 * point.quality:.1f} %", f"{1e3 * point.device_s:.0f} ms"
-    return f"""# {quality_text} right in {device_text} of device time, deferring {point.fraction:g}.
-[cascade.{name}]
-light = "{candidate.name.light}"
-heavy = "{candidate.name.heavy}"
-discriminator = "{candidate.name.discriminator}"
+    remark = f"# {served.remark}\n" if served.remark else ""
+    return f"""{remark}[cascade.{name}]
+light = "{served.name.light}"
+heavy = "{served.name.heavy}"
+discriminator = "{served.name.discriminator}"
 slo_s = {SLO_S}
 
 [cascade.{name}.deferral]

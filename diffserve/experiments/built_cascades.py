@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from diffserve.embedded.choice import Candidate, Choice
+from diffserve.embedded.choice import Candidate, Choice, cascade_id
 from diffserve.embedded.pairs import OperatingPoint
-from diffserve.embedded.zoo_catalog import Profile, cascade_id
+from diffserve.embedded.zoo_catalog import Profile
 from diffserve.experiments.drawing import INK
 from diffserve.experiments.experiment import Figure, Result, Table
 
@@ -46,7 +46,7 @@ def page(
         question="Which pairs of variants are worth serving as a cascade on this device, and which "
         f"one keeps {100 * quality_kept:.0f} % of the best variant's accuracy for the least device "
         "time?",
-        answer=f"`{cascade_id(default)}` with `{default.name.discriminator}`: deferring "
+        answer=f"`{cascade_id(default.name)}` with `{default.name.discriminator}`: deferring "
         f"{100 * point.fraction:.0f} % gives {100 * point.quality:.1f} % right answers in "
         f"{1e3 * point.device_s:.0f} ms of device time; `{best}` alone gives "
         f"{100 * singles[best].quality:.1f} % in {1e3 * singles[best].device_s:.0f} ms. That is "
@@ -104,7 +104,7 @@ def _document(
     choice: Choice, profiles: Mapping[str, Profile], singles: Mapping[str, OperatingPoint]
 ) -> dict[str, Any]:
     return {
-        "default": cascade_id(choice.default),
+        "default": cascade_id(choice.default.name),
         "quality_min": choice.quality_min,
         "singles": {name: asdict(single) for name, single in singles.items()},
         "candidates": [
@@ -130,7 +130,7 @@ def _verdict(candidate: Candidate, choice: Choice) -> str:
 def _candidates(choice: Choice) -> Table:
     rows = [
         (
-            cascade_id(candidate),
+            cascade_id(candidate.name),
             candidate.name.discriminator,
             f"{100 * candidate.point.fraction:.0f}",
             f"{100 * candidate.point.quality:.1f}",
@@ -185,7 +185,7 @@ def _draw_pareto(canvas: Canvas, choice: Choice, singles: Mapping[str, Operating
             [100 * p.quality for p in points],
             color=color,
             linewidth=2.2 if candidate.is_kept else 0.8,
-            label=cascade_id(candidate),
+            label=cascade_id(candidate.name),
         )
     for name, single in singles.items():
         place = (1e3 * single.device_s, 100 * single.quality)
@@ -209,7 +209,7 @@ def _draw_curves(canvas: Canvas, choice: Choice) -> None:
             [100 * p.fraction for p in points],
             [100 * p.quality for p in points],
             color=color,
-            label=cascade_id(candidate),
+            label=cascade_id(candidate.name),
         )
     axes.set_xlabel("deferred, %")
     axes.set_ylabel("right answers, %")

@@ -138,9 +138,10 @@ def _inputs(summary: Mapping[str, Any]) -> list[str]:
         "The distance to the reference is that of EfficientNet-Lite0's features at three depths "
         "between an image and the render of its prompt, the nearest if the prompt leaves something "
         "open; about 1.2 for an unrelated scene.",
-        "The cascade is chosen on all seeds but one, to keep 98.5 % of heavy's accuracy, and tried "
-        "on that one; the figures are means over the seeds. Its device time is that of images "
-        "drawn one by one, with a score for every first image.",
+        "The cascade is chosen on all seeds but one, to keep 97 % of the best variant's accuracy "
+        "and a standard error to spare, and tried on that one; the figures are means over the "
+        "seeds. Its device time is that of images drawn one by one, with a score for every first "
+        "image.",
     ]
 
 

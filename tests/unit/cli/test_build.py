@@ -29,7 +29,7 @@ def options(**changes: object) -> object:
     ("changes", "message"),
     [
         ({"variants": ("nobody",)}, "--variants: no variant 'nobody'"),
-        ({"variants": ("sprite-tiny",)}, "--variants: a cascade needs two"),
+        ({"variants": ("sprite-tiny",)}, "--variants: name at least two"),
         ({"weights": Path("/nowhere")}, "--weights: /nowhere is no folder"),
     ],
 )

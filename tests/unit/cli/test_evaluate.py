@@ -15,6 +15,7 @@ from diffserve.cli.main import app
 from diffserve.cli.output import CliError
 from diffserve.embedded.evaluate import Request
 from diffserve.embedded.presets import PRESETS
+from diffserve.embedded.zoo_catalog import Profile
 from tests.unit.zoos import findings
 
 FEW = ["--variants", "sprite-tiny,sprite-light", "--prompts", "1", "--seeds", "1", "--jobs", "1"]
@@ -70,10 +71,10 @@ def test_mistakes_are_named(arguments: list[str], says: str) -> None:
 def test_the_written_catalog_has_the_measured_curve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "load_pipeline", lambda preset, weights: None)
-    monkeypatch.setattr(
-        evaluate, "latency_table", lambda run, batch_sizes: dict.fromkeys(batch_sizes, 0.5)
+    measured = Profile(
+        execution_s={1: 0.5, 2: 0.5}, execution_s_p95={1: 0.6, 2: 0.6}, memory_bytes=9, load_s=0.1
     )
+    monkeypatch.setattr(evaluate, "profile", lambda preset, weights: measured)
     path = tmp_path / "embedded.toml"
     evaluate.write_measured_catalog(findings(), Request(presets=PRESETS, seeds=(0,), count=1), path)
     curve = load_catalog(str(path)).quality["sprites"]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from diffserve.catalog import load_catalog
 from diffserve.embedded import calibration
 
 
@@ -29,24 +26,3 @@ def test_deferral_profile_has_every_fraction_even_where_scores_saturate(saturate
     assert profile.fractions == tuple(round(0.05 * step, 2) for step in range(21))
     middle = 0.75 if saturated == 0.0 else 0.25
     assert profile.fraction_at(0.5) == pytest.approx(middle, abs=0.05)
-
-
-def test_latency_table_is_never_faster_for_more() -> None:
-    table = calibration.latency_table(lambda batch_size: None, (1, 2, 4))
-    assert list(table) == [1, 2, 4]
-    assert list(table.values()) == sorted(table.values())
-
-
-def test_written_catalog_loads(tmp_path: Path) -> None:
-    scores = np.linspace(0, 1, 100).astype(np.float32)
-    right = np.ones(100, bool)
-    path = tmp_path / "embedded.toml"
-    calibration.write_catalog(
-        path,
-        {name: dict.fromkeys(sizes, 0.5) for name, sizes in calibration.BATCH_SIZES.items()},
-        calibration.deferral_profile(scores),
-        calibration.quality_curve(scores, right, right, "right"),
-    )
-    catalog = load_catalog(str(path))
-    assert catalog.default_cascade == "sprites"
-    assert catalog.quality["sprites"].quality_at(0.3) == 1.0

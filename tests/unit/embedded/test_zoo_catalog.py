@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from diffserve.catalog import load_catalog
-from diffserve.embedded.choice import Choice, PairName, choose
+from diffserve.embedded.choice import Choice, PairName, cascade_id, choose
 from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes
 from diffserve.embedded.presets import HEAVY, LIGHT, MEDIUM, WEIGHTS
-from diffserve.embedded.zoo_catalog import Profile, cascade_id, catalog_text
+from diffserve.embedded.zoo_catalog import Profile, Served, catalog_text, relative
 
 PRESETS = {preset.name: preset for preset in (LIGHT, MEDIUM, HEAVY)}
 ACCURACY = {LIGHT.name: 0.3, MEDIUM.name: 0.9, HEAVY.name: 1.0}
@@ -49,11 +49,15 @@ def test_services_can_load_what_was_chosen(tmp_path: Path) -> None:
     found, profiles = choice(), dict.fromkeys(PRESETS, PROFILE)
     path = tmp_path / "deep" / "cascades.toml"
     path.parent.mkdir()
-    path.write_text(catalog_text(found, PRESETS, profiles, WEIGHTS, path.parent))
+    served = [
+        Served(cascade_id=cascade_id(c.name), name=c.name, outcomes=c.outcomes, remark="Kept.")
+        for c in (found.default, found.candidates[0])
+    ]
+    root = relative(WEIGHTS, path.parent)
+    path.write_text(catalog_text("Ours", served, PRESETS, profiles, root))
     catalog = load_catalog(str(path))
-    assert catalog.default_cascade == cascade_id(found.default) == "sprite-medium-sprite-heavy"
-    kept = {cascade_id(c) for c in found.candidates if c.is_kept}
-    assert set(catalog.cascades) == kept | {catalog.default_cascade}
+    assert catalog.default_cascade == "sprite-medium-sprite-heavy"
+    assert set(catalog.cascades) == {cascade.cascade_id for cascade in served}
     variant = catalog.variants[HEAVY.name]
     assert (Path(variant.source) / "model_index.json").exists()
     assert (variant.memory_bytes, variant.load_s) == (9, 0.5)
