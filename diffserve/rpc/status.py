@@ -53,6 +53,8 @@ UNAVAILABLE_RETRY_S = 0.5
 """When to try again where a server drains or starts: another one may be reached at once."""
 
 
+_GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
 TEXT_BYTES_MAX = 1200
 """Of a message: clients refuse trailers above 8 KiB, which hold it twice, once percent-encoded."""
 
@@ -98,8 +100,18 @@ def from_call(error: grpc.RpcError) -> DiffServeError:
     A status that DiffServe does not send becomes a plain ``DiffServeError``.
     """
     assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)
-    code, message = error.code(), error.details() or error.code().name
-    status = rpc_status.from_call(error)
+    message = error.details() or error.code().name
+    return _error(error.code(), message, rpc_status.from_call(error))
+
+
+def from_bytes(data: bytes) -> tuple[grpc.StatusCode, DiffServeError]:
+    """Return the code and the error of a serialized ``google.rpc.Status``, as streams carry it."""
+    status = status_pb2.Status.FromString(data)
+    code = _GRPC_CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    return code, _error(code, status.message or code.name, status)
+
+
+def _error(code: grpc.StatusCode, message: str, status: status_pb2.Status | None) -> DiffServeError:
     details = _Details(status)
     if code is grpc.StatusCode.INVALID_ARGUMENT and details.violation is not None:
         return InputError(details.violation.field, details.violation.description)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 
-from diffserve.observability.propagation import Metadata, batch_parents
+from diffserve.errors import DiffServeError, NotFoundError, UnavailableError
 from diffserve.observability.tracing import Tracing
 from diffserve.rpc import status
+from diffserve.rpc.streams import Send, answer_many
 from diffserve.rpc.v1 import discriminator_pb2, discriminator_pb2_grpc
 from services.discriminator.images import read_images
 from services.discriminator.scoring import Score, Scoring
@@ -37,9 +40,36 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
         self, request: discriminator_pb2.ScoreRequest, context: Context
     ) -> discriminator_pb2.ScoreResponse:
         """Score a batch of images with their prompts."""
-        await self._check_name(request.discriminator, context)
+        return await self._scored(request)
+
+    async def ScoreMany(  # type: ignore[override]  # grpc takes coroutines that write, too
+        self, request_iterator: AsyncIterator[discriminator_pb2.ScoreRequest], context: Context
+    ) -> None:
+        """Answer every request of an open stream; see the protocol."""
+        await answer_many(context, self._answer)
+
+    async def _answer(
+        self,
+        request: discriminator_pb2.ScoreRequest,
+        send: Send[discriminator_pb2.ScoreResponse],
+    ) -> None:
+        try:
+            async with asyncio.timeout(request.budget_s or None):
+                response = await self._scored(request)
+        except TimeoutError:
+            return  # nobody waits for it any more
+        except DiffServeError as error:
+            why = status.to_status(error).SerializeToString()
+            response = discriminator_pb2.ScoreResponse(status=why)
+        response.request_id = request.request_id
+        await send(response)
+
+    async def _scored(
+        self, request: discriminator_pb2.ScoreRequest
+    ) -> discriminator_pb2.ScoreResponse:
+        self._check_name(request.discriminator)
         if self.unavailable:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, self.unavailable)
+            raise UnavailableError(self.unavailable)
         started_s = time.monotonic()
         images = read_images(request.images)
         prompts = [image.prompt for image in request.images]
@@ -55,8 +85,7 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
                 exclude_from_sketch=request.exclude_from_sketch,
             )
         if self._tracing is not None:
-            metadata = context.invocation_metadata()
-            _trace(self._tracing, metadata, started_s, request.discriminator, scores)
+            _trace(self._tracing, request, started_s, scores)
         return discriminator_pb2.ScoreResponse(
             scores=[
                 discriminator_pb2.ImageScore(confidence=s.confidence, percentile=s.percentile)
@@ -69,7 +98,7 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
         self, request: discriminator_pb2.DescribeSketchRequest, context: Context
     ) -> discriminator_pb2.DescribeSketchResponse:
         """Tell the current confidence quantiles."""
-        await self._check_name(request.discriminator, context)
+        self._check_name(request.discriminator)
         sketch = self._scoring.sketches[request.discriminator]
         fractions = [index / (NUM_FRACTIONS - 1) for index in range(NUM_FRACTIONS)]
         return discriminator_pb2.DescribeSketchResponse(
@@ -78,31 +107,28 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
             thresholds=[sketch.threshold(fraction) for fraction in fractions],
         )
 
-    async def _check_name(self, name: str, context: Context) -> None:
+    def _check_name(self, name: str) -> None:
         if name not in self._scoring.sketches:
             known = ", ".join(self._scoring.sketches)
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND, f"discriminator: no {name!r}; there are: {known}"
-            )
+            raise NotFoundError(f"discriminator: no {name!r}; there are: {known}")
 
 
 def _trace(
     tracing: Tracing,
-    metadata: Metadata | None,
+    request: discriminator_pb2.ScoreRequest,
     started_s: float,
-    name: str,
     scores: list[Score],
 ) -> None:
     """Record one span per image whose query is traced."""
     ended_s = time.monotonic()
-    for parent, score in zip(batch_parents(metadata, len(scores)), scores, strict=True):
-        if parent:
+    for image, score in zip(request.images, scores, strict=True):
+        if image.traceparent:
             tracing.record(
                 "discriminate",
-                parent,
+                image.traceparent,
                 started_s,
                 ended_s,
-                discriminator=name,
+                discriminator=request.discriminator,
                 confidence=score.confidence,
                 percentile=score.percentile,
                 batch_size=len(scores),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Coroutine, Sequence
@@ -10,18 +11,23 @@ from collections.abc import Coroutine, Sequence
 import grpc
 
 from diffserve.core import Batch, CascadeStage, Plan, Preference
-from diffserve.errors import WORKER_BUSY, AlreadyExistsError, OverloadedError, UnavailableError
+from diffserve.errors import (
+    WORKER_BUSY,
+    AlreadyExistsError,
+    DiffServeError,
+    OverloadedError,
+    UnavailableError,
+)
 from diffserve.policy.actions import Abort, Action, Bypass, Defer, Finish, Launch, Shadow
 from diffserve.policy.balancer import Balancer
 from diffserve.policy.leases import BUSY_MIN_S, EARLY
-from diffserve.rpc.status import from_call
-from diffserve.rpc.v1 import common_pb2, generation_pb2, worker_pb2, worker_pb2_grpc
+from diffserve.rpc.v1 import common_pb2, generation_pb2, worker_pb2
 from services.loadbalancer.idempotency import Answers
 from services.loadbalancer.live import Drawing, Listener, LiveQuery, Records
 from services.loadbalancer.story import score_text
 from services.loadbalancer.tracing import TraceWatcher
 from services.loadbalancer.watching import Watcher
-from services.loadbalancer.workers import WorkerClients
+from services.loadbalancer.workers import Failure, WorkerClients
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +38,7 @@ REFUSALS = (
 )
 """Codes with which a worker says that it did not take a batch, if it never said ``started``."""
 EXECUTE_GRACE_S = 30.0
-"""A batch may outlive its queries' deadlines by this much, then its call is ended."""
+"""A batch may outlive its queries' deadlines by this much, then it is given up."""
 
 
 class Dispatcher:
@@ -161,7 +167,7 @@ class Dispatcher:
                 case Finish():
                     self._finish(action, now_s)
                 case Abort(_, worker_id, query_id):
-                    self._spawn(self._workers.abort(worker_id, query_id))
+                    self._spawn(self._workers.abort(worker_id, [query_id]))
         self._arm_timer()
 
     def _launch(self, batch: Batch, now_s: float) -> None:
@@ -193,8 +199,7 @@ class Dispatcher:
                     batch_size=len(batch.query_ids),
                 )
                 live.emit(generation_pb2.GenerateEvent(started=started))
-        # The stub is taken now: the next plan may drop this worker before the task starts.
-        self._spawn(self._execute(batch, request, self._workers.stub(batch.worker_id)))
+        self._execute(batch, request)
 
     def _shadow(self, batch: Batch, now_s: float) -> None:
         """Let a worker draw for calibration; its result finds no query and is dropped."""
@@ -207,7 +212,7 @@ class Dispatcher:
             plan_id=self.balancer.plan_id,
             queries=[query],
         )
-        self._spawn(self._execute(batch, request, self._workers.stub(batch.worker_id)))
+        self._execute(batch, request)
 
     def _batch_query(
         self, live: LiveQuery, *, is_heavy: bool, now_s: float
@@ -223,6 +228,7 @@ class Dispatcher:
             query_id=live.query.query_id,
             parameters=parameters,
             budget_s=max(0.0, live.query.deadline_s - now_s),
+            traceparent=self.tracing.parent(live.query.query_id) if self.tracing else "",
         )
 
     def _defer(self, query_id: str, reason: str, now_s: float) -> None:
@@ -270,51 +276,43 @@ class Dispatcher:
 
     # -- batches ---------------------------------------------------------------------------
 
-    async def _execute(
-        self,
-        batch: Batch,
-        request: worker_pb2.ExecuteRequest,
-        stub: worker_pb2_grpc.WorkerAsyncStub,
-    ) -> None:
-        """Run one batch on its worker and report what comes back."""
-        was_refused = False
-        has_started = False
-        is_worker_lost = False
-        busy_s = 0.0
-        try:
-            timeout_s = max(q.budget_s for q in request.queries) + EXECUTE_GRACE_S
-            metadata = self.tracing.metadata(batch.query_ids) if self.tracing else None
-            async for message in stub.Execute(request, timeout=timeout_s, metadata=metadata):
-                has_started = True
-                for event in (message, *message.also):
-                    self._happened(batch, event)
-        except grpc.aio.AioRpcError as error:
-            was_refused = not has_started and error.code() in REFUSALS
-            busy_s = _busy_s(error) if was_refused else 0.0
-            is_worker_lost = busy_s == 0.0
+    def _execute(self, batch: Batch, request: worker_pb2.ExecuteRequest) -> None:
+        """Have a worker run a batch; what comes back is told by events."""
+        self._workers.execute(
+            batch.worker_id,
+            request,
+            max(q.budget_s for q in request.queries) + EXECUTE_GRACE_S,
+            functools.partial(self._happened, batch),
+            functools.partial(self._ended, batch, request.plan_id),
+        )
+
+    def _ended(self, batch: Batch, plan_id: int, failure: Failure | None) -> None:
+        was_refused = failure is not None and not failure.has_started and failure.code in REFUSALS
+        busy_s = _busy_s(failure.error) if failure is not None and was_refused else 0.0
+        is_worker_lost = failure is not None and busy_s == 0.0
+        if failure is not None:
             logger.log(
                 logging.WARNING if is_worker_lost else logging.DEBUG,
                 "batch %d on %s: %s %s",
-                *(batch.batch_id, batch.worker_id, error.code().name, error.details()),
+                *(batch.batch_id, batch.worker_id, failure.code.name, failure.error),
                 extra={
                     "batch_id": batch.batch_id,
                     "worker_id": batch.worker_id,
                     "variant_id": batch.variant_id,
-                    "plan_id": request.plan_id,
+                    "plan_id": plan_id,
                 },
             )
             if is_worker_lost:
-                self._tell_lost(batch, f"{error.code().name}: {error.details()}")
-        finally:
-            self._perform(
-                self.balancer.batch_ended(
-                    batch.batch_id,
-                    time.monotonic(),
-                    was_refused=was_refused,
-                    is_worker_lost=is_worker_lost,
-                    busy_s=busy_s,
-                )
+                self._tell_lost(batch, f"{failure.code.name}: {failure.error}")
+        self._perform(
+            self.balancer.batch_ended(
+                batch.batch_id,
+                time.monotonic(),
+                was_refused=was_refused,
+                is_worker_lost=is_worker_lost,
+                busy_s=busy_s,
             )
+        )
         if is_worker_lost:
             self._workers.suspect(batch.worker_id)
 
@@ -402,11 +400,10 @@ class Dispatcher:
         self._perform(self.balancer.tick(time.monotonic()))
 
 
-def _busy_s(error: grpc.aio.AioRpcError) -> float:
+def _busy_s(error: DiffServeError) -> float:
     """Return after how long to try a worker again that others keep busy; 0 for other errors."""
-    refusal = from_call(error)
-    if isinstance(refusal, OverloadedError) and refusal.cause == WORKER_BUSY:
-        return max(BUSY_MIN_S, EARLY * refusal.retry_after_s)
+    if isinstance(error, OverloadedError) and error.cause == WORKER_BUSY:
+        return max(BUSY_MIN_S, EARLY * error.retry_after_s)
     return 0.0
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from diffserve.core import Batch, Plan
-from diffserve.observability.propagation import batch_metadata, incoming
+from diffserve.observability.propagation import incoming
 from diffserve.observability.tracing import Attribute, Tracing, traceparent
 from diffserve.policy.actions import Action, Launch
 from services.loadbalancer.live import LiveQuery
@@ -44,10 +43,10 @@ class TraceWatcher(Watcher):
         self._traces: dict[str, _Trace] = {}
         self._plan_id = 0
 
-    def metadata(self, query_ids: Iterable[str]) -> tuple[tuple[str, str], ...]:
-        """Return what tells a worker under which spans to put its own."""
-        spans = [self._batch_span(query_id) for query_id in query_ids]
-        return batch_metadata([traceparent(span) if span is not None else "" for span in spans])
+    def parent(self, query_id: str) -> str:
+        """Return below which span a worker is to put its own; empty when there is none."""
+        trace = self._traces.get(query_id)
+        return traceparent(trace.batch) if trace is not None and trace.batch is not None else ""
 
     def planned(self, plan: Plan, now_s: float) -> None:
         """Remember the plan in force."""
@@ -124,7 +123,3 @@ class TraceWatcher(Watcher):
         if trace.batch is not None:
             self._tracing.end(trace.batch, now_s)
             trace.batch = None
-
-    def _batch_span(self, query_id: str) -> Span | None:
-        trace = self._traces.get(query_id)
-        return trace.batch if trace is not None else None

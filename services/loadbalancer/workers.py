@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from diffserve.core import Plan
+from diffserve.errors import DiffServeError
 from diffserve.rpc.channel import open_channel
+from diffserve.rpc.status import from_bytes
+from diffserve.rpc.streams import OpenStream
 from diffserve.rpc.v1 import worker_pb2, worker_pb2_grpc
 
 logger = logging.getLogger(__name__)
@@ -24,12 +27,44 @@ CLOSE_GRACE_S = 60.0
 """A worker that left the plan may still finish the batches it has."""
 
 
+_Stream = OpenStream[worker_pb2.ExecuteRequest, worker_pb2.ExecuteEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a batch ended without its results.
+
+    Attributes:
+        code: What a call of its own would have ended with.
+        error: Says why.
+        has_started: The worker had taken it.
+    """
+
+    code: grpc.StatusCode
+    error: DiffServeError
+    has_started: bool
+
+
+@dataclass(slots=True)
+class _Execution:
+    """A batch that a worker has."""
+
+    worker_id: str
+    request: worker_pb2.ExecuteRequest
+    stream: _Stream
+    on_event: Callable[[worker_pb2.ExecuteEvent], None]
+    on_ended: Callable[[Failure | None], None]
+    timer: asyncio.TimerHandle
+    has_started: bool = False
+
+
 @dataclass(slots=True)
 class _Client:
     address: str
     channel: grpc.aio.Channel
     stub: worker_pb2_grpc.WorkerAsyncStub
     watch: asyncio.Task[None]
+    stream: _Stream | None = None
 
 
 class WorkerClients:
@@ -42,7 +77,8 @@ class WorkerClients:
     def __init__(self, message_bytes_max: int) -> None:
         self._message_bytes_max = message_bytes_max
         self._clients: dict[str, _Client] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._executions: dict[int, _Execution] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self.on_found: Callable[[str], None] = lambda worker_id: None
         self.on_lost: Callable[[str], None] = lambda worker_id: None
 
@@ -60,6 +96,31 @@ class WorkerClients:
         """Return the stub of a worker of the plan."""
         return self._clients[worker_id].stub
 
+    def execute(
+        self,
+        worker_id: str,
+        request: worker_pb2.ExecuteRequest,
+        timeout_s: float,
+        on_event: Callable[[worker_pb2.ExecuteEvent], None],
+        on_ended: Callable[[Failure | None], None],
+    ) -> None:
+        """Have a worker of the plan run a batch.
+
+        Args:
+            worker_id: Which.
+            request: The batch; its ``batch_id`` is used once.
+            timeout_s: When to give it up.
+            on_event: Gets every event, in order.
+            on_ended: Gets None after the last one, or why there are no more; called once.
+        """
+        stream = self._stream(worker_id)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(timeout_s, self._overdue, request.batch_id)
+        self._executions[request.batch_id] = _Execution(
+            worker_id, request, stream, on_event, on_ended, timer
+        )
+        stream.send(request)
+
     def suspect(self, worker_id: str) -> None:
         """Stop using a worker that broke or refused a batch, until a fresh look finds it well."""
         client = self._clients.get(worker_id)
@@ -71,20 +132,23 @@ class WorkerClients:
             self._watch(worker_id, client.channel, pause_s=RECHECK_S)
         )
 
-    async def abort(self, worker_id: str, query_id: str) -> None:
-        """Stop one query of a running batch; a worker that is gone has stopped anyway."""
+    async def abort(self, worker_id: str, query_ids: Sequence[str]) -> None:
+        """Stop queries of running batches; a worker that is gone has stopped anyway."""
         client = self._clients.get(worker_id)
         if client is None:
             return
         with contextlib.suppress(grpc.aio.AioRpcError):
-            request = worker_pb2.AbortRequest(query_ids=[query_id])
+            request = worker_pb2.AbortRequest(query_ids=query_ids)
             await client.stub.Abort(request, timeout=ABORT_TIMEOUT_S)
 
     async def close(self) -> None:
         """Close every channel."""
+        for execution in self._executions.values():
+            execution.timer.cancel()
+            await execution.stream.close()
         for worker_id in sorted(self._clients):
             self._close(self._clients.pop(worker_id), grace_s=None)
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _open(self, worker_id: str, address: str) -> None:
         # Queries of a batch that did not reach its worker may go to another one by now.
@@ -98,9 +162,56 @@ class WorkerClients:
 
     def _close(self, client: _Client, grace_s: float | None) -> None:
         client.watch.cancel()
-        task = asyncio.create_task(client.channel.close(grace_s))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        if client.stream is not None:
+            client.stream.finish()
+        self._spawn(client.channel.close(grace_s))
+
+    def _stream(self, worker_id: str) -> _Stream:
+        client = self._clients[worker_id]
+        if client.stream is None or not client.stream.is_open:
+            client.stream = OpenStream(client.stub.ExecuteMany, self._happened, self._broken)
+        return client.stream
+
+    def _happened(self, message: worker_pb2.ExecuteEvent) -> None:
+        execution = self._executions.get(message.batch_id)
+        if execution is None:
+            return  # it was given up
+        for event in (message, *message.also):
+            if not event.HasField("ended"):
+                execution.has_started = True
+                execution.on_event(event)
+            elif event.ended.status:
+                code, error = from_bytes(event.ended.status)
+                self._end(message.batch_id, code, error)
+            else:
+                self._end(message.batch_id)
+
+    def _broken(self, stream: _Stream, code: grpc.StatusCode, details: str) -> None:
+        for batch_id in [b for b, e in self._executions.items() if e.stream is stream]:
+            self._end(batch_id, code, DiffServeError(f"{code.name}: {details}"))
+
+    def _overdue(self, batch_id: int) -> None:
+        execution = self._executions[batch_id]
+        query_ids = [query.query_id for query in execution.request.queries]
+        self._spawn(self.abort(execution.worker_id, query_ids))
+        late = DiffServeError("no answer long after the queries' deadlines")
+        self._end(batch_id, grpc.StatusCode.DEADLINE_EXCEEDED, late)
+
+    def _end(
+        self,
+        batch_id: int,
+        code: grpc.StatusCode = grpc.StatusCode.OK,
+        error: DiffServeError | None = None,
+    ) -> None:
+        execution = self._executions.pop(batch_id)
+        execution.timer.cancel()
+        failure = Failure(code, error, execution.has_started) if error is not None else None
+        execution.on_ended(failure)
+
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _watch(self, worker_id: str, channel: grpc.aio.Channel, pause_s: float) -> None:
         """Report found and lost for as long as the worker is in the plan."""

@@ -164,14 +164,14 @@ class Answers:
         budgets = [picture.drawing.budget_s - elapsed_s for picture in pictures]
         ids = [picture.drawing.query_id for picture in pictures]
         try:
-            with run.trace.scoring(ids) if run.trace else contextlib.nullcontext() as metadata:
+            with run.trace.scoring(ids) if run.trace else _untraced() as parents:
                 scores = await self._scoring.score(
                     run.spec.discriminator,
                     [picture.drawing.prompt for picture in pictures],
                     [picture.small for picture in pictures],
                     # A query that is late already must not deny its batch-mates their scores.
                     budget_s=min((budget for budget in budgets if budget > 0.0), default=0.0),
-                    metadata=metadata,
+                    parents=[parents.get(query_id, "") for query_id in ids],
                 )
         except BackendError as error:
             return unscored, str(error)
@@ -189,6 +189,10 @@ class Answers:
         except Exception as error:
             done.set_exception(error)
         return done
+
+
+def _untraced() -> contextlib.AbstractContextManager[dict[str, str]]:
+    return contextlib.nullcontext({})
 
 
 def _prepare(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

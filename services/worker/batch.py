@@ -36,6 +36,7 @@ class Drawing:
         budget_s: Seconds left until its deadline when the batch arrived.
         light: What the discriminator said of its light image, if this is the heavy one; handed
             back to the discriminator as it came.
+        traceparent: Parent of its spans; empty when it is not traced.
     """
 
     query_id: str
@@ -45,6 +46,7 @@ class Drawing:
     media_type: str
     budget_s: float
     light: common_pb2.LightScore | None = None
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,4 +216,5 @@ def _drawing(index: int, query: worker_pb2.BatchQuery) -> Drawing:
         media_type=media_type,
         budget_s=query.budget_s,
         light=query.light if query.HasField("light") else None,
+        traceparent=query.traceparent,
     )

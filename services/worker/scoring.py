@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import Sequence
 
 import grpc
@@ -10,21 +12,27 @@ from numpy.typing import NDArray
 
 from diffserve.errors import BackendError
 from diffserve.rpc.channel import open_channel
+from diffserve.rpc.status import from_bytes
+from diffserve.rpc.streams import OpenStream
 from diffserve.rpc.v1 import common_pb2, discriminator_pb2, discriminator_pb2_grpc
-from services.worker.tracing import ScoringMetadata
+
+_Stream = OpenStream[discriminator_pb2.ScoreRequest, discriminator_pb2.ScoreResponse]
 
 RAW_MEDIA_TYPE = "image/x-rgb8"
 
 
 class ScoringClient:
-    """A connection to one discriminator service."""
+    """A connection to one discriminator service: one stream, opened anew when it broke."""
 
     def __init__(self, address: str, timeout_s: float) -> None:
-        """Connect lazily; no call takes longer than ``timeout_s``."""
+        """Connect lazily; no request waits longer than ``timeout_s``."""
         self._address = address
         self._timeout_s = timeout_s
         self._channel = open_channel(address)
         self._stub = discriminator_pb2_grpc.DiscriminatorStub(self._channel)
+        self._stream: _Stream | None = None
+        self._waiting: dict[int, asyncio.Future[discriminator_pb2.ScoreResponse]] = {}
+        self._ids = itertools.count(1)
 
     async def score(
         self,
@@ -32,9 +40,16 @@ class ScoringClient:
         prompts: Sequence[str],
         images: Sequence[NDArray[np.uint8]],
         budget_s: float,
-        metadata: ScoringMetadata | None = None,
+        parents: Sequence[str] = (),
     ) -> list[discriminator_pb2.ImageScore]:
-        """Return one score per image, in order; ``metadata`` goes with the call.
+        """Return one score per image, in order.
+
+        Args:
+            discriminator: Name of the scoring model.
+            prompts: One per image.
+            images: (height, width, 3) each.
+            budget_s: Seconds until nobody waits any more.
+            parents: ``traceparent`` of each image's span; none when nothing is traced.
 
         Raises:
             BackendError: there is none within the budget; says why.
@@ -42,11 +57,13 @@ class ScoringClient:
         request = discriminator_pb2.ScoreRequest(
             discriminator=discriminator,
             images=[
-                discriminator_pb2.ScoredImage(prompt=prompt, image=_raw(image))
-                for prompt, image in zip(prompts, images, strict=True)
+                discriminator_pb2.ScoredImage(prompt=prompt, image=_raw(image), traceparent=parent)
+                for prompt, image, parent in zip(
+                    prompts, images, parents or [""] * len(images), strict=True
+                )
             ],
         )
-        return await self._ask(request, budget_s, metadata)
+        return await self._ask(request, budget_s)
 
     async def pair(
         self, light: common_pb2.LightScore, prompt: str, image: NDArray[np.uint8]
@@ -62,28 +79,54 @@ class ScoringClient:
         )
         await self._ask(request, self._timeout_s)
 
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._stream is not None:
+            await self._stream.close()
+        await self._channel.close()
+
     async def _ask(
-        self,
-        request: discriminator_pb2.ScoreRequest,
-        budget_s: float,
-        metadata: ScoringMetadata | None = None,
+        self, request: discriminator_pb2.ScoreRequest, budget_s: float
     ) -> list[discriminator_pb2.ImageScore]:
         if budget_s <= 0.0:
             raise BackendError("no time left for scoring")
+        request.budget_s = min(self._timeout_s, budget_s)
+        request.request_id = next(self._ids)
+        future: asyncio.Future[discriminator_pb2.ScoreResponse]
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[request.request_id] = future
+        self._open().send(request)
         try:
-            timeout_s = min(self._timeout_s, budget_s)
-            response = await self._stub.Score(request, timeout=timeout_s, metadata=metadata)
-        except grpc.aio.AioRpcError as error:
-            raise BackendError(
-                f"discriminator at {self._address}: {error.code().name}: {error.details()}"
-            ) from None
+            async with asyncio.timeout(request.budget_s):
+                response = await future
+        except TimeoutError:
+            raise self._failure("DEADLINE_EXCEEDED", f"{request.budget_s:.3g} s") from None
+        finally:
+            self._waiting.pop(request.request_id, None)
+        if response.status:
+            code, error = from_bytes(response.status)
+            raise self._failure(code.name, str(error))
         if len(response.scores) != len(request.images):
             raise BackendError(f"{len(response.scores)} scores for {len(request.images)} images")
         return list(response.scores)
 
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._channel.close()
+    def _open(self) -> _Stream:
+        if self._stream is None or not self._stream.is_open:
+            self._stream = OpenStream(self._stub.ScoreMany, self._answered, self._broken)
+        return self._stream
+
+    def _answered(self, response: discriminator_pb2.ScoreResponse) -> None:
+        future = self._waiting.pop(response.request_id, None)
+        if future is not None and not future.done():
+            future.set_result(response)
+
+    def _broken(self, _: _Stream, code: grpc.StatusCode, details: str) -> None:
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(self._failure(code.name, details))
+
+    def _failure(self, code: str, details: str) -> BackendError:
+        return BackendError(f"discriminator at {self._address}: {code}: {details}")
 
 
 def _raw(image: NDArray[np.uint8]) -> common_pb2.Image:

@@ -8,7 +8,9 @@ from typing import Any
 
 import grpc
 
+from diffserve.errors import DiffServeError, UnavailableError
 from diffserve.rpc import status
+from diffserve.rpc.streams import Send, answer_many
 from diffserve.rpc.v1 import worker_pb2, worker_pb2_grpc
 from services.worker.application import WorkerApplication
 from services.worker.batch import known_variant, parse_batch
@@ -33,18 +35,58 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         self, request: worker_pb2.ExecuteRequest, context: Context
     ) -> AsyncIterator[worker_pb2.ExecuteEvent]:
         """Run one batch; see the protocol."""
-        if self._executor.is_draining or self._application.is_hung:
-            why = "draining" if self._executor.is_draining else "the device hangs"
-            await context.abort(grpc.StatusCode.UNAVAILABLE, f"worker takes no batches: {why}")
-        run = self._executor.submit(parse_batch(request, self._application.catalog))
-        tracing = self._application.tracing
-        if tracing is not None:
-            run.trace = RunTrace(tracing, run.spec, context.invocation_metadata(), request.plan_id)
+        run = self._accepted(request)
         # Not a `finally`: a generator that is cancelled while its answer is being sent ends late.
         # The stub types its argument as a class where grpc takes any callable.
         context.add_done_callback(lambda _: self._executor.close(run))  # type: ignore[arg-type]
         async for event in self._events(run):
             yield event
+
+    async def ExecuteMany(  # type: ignore[override]  # grpc takes coroutines that write, too
+        self, request_iterator: AsyncIterator[worker_pb2.ExecuteRequest], context: Context
+    ) -> None:
+        """Run every batch of an open stream; see the protocol."""
+        await answer_many(context, self._execute)
+
+    async def _execute(
+        self, request: worker_pb2.ExecuteRequest, send: Send[worker_pb2.ExecuteEvent]
+    ) -> None:
+        try:
+            run = self._accepted(request)
+        except DiffServeError as error:
+            why = status.to_status(error).SerializeToString()
+            await send(_ended(request.batch_id, why))
+            return
+        try:
+            num_left = len(request.queries)
+            async for event in self._events(run):
+                event.batch_id = request.batch_id
+                num_left -= sum(e.HasField("result") for e in (event, *event.also))
+                if not num_left:
+                    event.also.append(_ended(request.batch_id))
+                await send(event)
+        finally:
+            self._executor.close(run)
+        if num_left:  # an aborted query whose drawing failed has no result
+            await send(_ended(request.batch_id))
+
+    def _accepted(self, request: worker_pb2.ExecuteRequest) -> BatchRun:
+        """Return a batch that will run, or be closed.
+
+        Raises:
+            UnavailableError: draining, or the device hangs.
+            InputError: a field is out of bounds.
+            OverloadedError: busy.
+            ConfigError: the variant is not resident.
+        """
+        if self._executor.is_draining or self._application.is_hung:
+            why = "draining" if self._executor.is_draining else "the device hangs"
+            raise UnavailableError(f"worker takes no batches: {why}")
+        run = self._executor.submit(parse_batch(request, self._application.catalog))
+        tracing = self._application.tracing
+        if tracing is not None:
+            run.trace = RunTrace(tracing, run.spec, request.plan_id)
+        return run
 
     async def _events(self, run: BatchRun) -> AsyncIterator[worker_pb2.ExecuteEvent]:
         await run.started.wait()
@@ -124,6 +166,10 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
             latencies=self._executor.latencies.samples(),
             num_batches=self._executor.num_batches,
         )
+
+
+def _ended(batch_id: int, why: bytes = b"") -> worker_pb2.ExecuteEvent:
+    return worker_pb2.ExecuteEvent(batch_id=batch_id, ended=worker_pb2.BatchEnded(status=why))
 
 
 async def _is_over_soon(run: BatchRun) -> bool:

@@ -6,27 +6,20 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
-from diffserve.observability.propagation import Metadata, batch_metadata, batch_parents
 from diffserve.observability.tracing import Tracing, traceparent
 from services.worker.batch import BatchSpec
-
-ScoringMetadata = tuple[tuple[str, str], ...]
 
 
 class RunTrace:
     """Makes spans ``staged``, ``execute``, ``encode`` and ``score`` below each query's parent."""
 
-    def __init__(
-        self, tracing: Tracing, spec: BatchSpec, metadata: Metadata | None, plan_id: int
-    ) -> None:
-        """Read the parents of a batch's queries from the call's metadata."""
-        ids = [drawing.query_id for drawing in spec.drawings]
-        parents = batch_parents(metadata, len(ids))
+    def __init__(self, tracing: Tracing, spec: BatchSpec, plan_id: int) -> None:
+        """Read the parents of a batch's queries."""
         self._tracing = tracing
-        self._parents = {q: parent for q, parent in zip(ids, parents, strict=True) if parent}
+        self._parents = {d.query_id: d.traceparent for d in spec.drawings if d.traceparent}
         self._plan_id = plan_id
         self._variant_id = spec.variant.variant_id
-        self._batch_size = len(ids)
+        self._batch_size = len(spec.drawings)
 
     def executed(self, accepted_s: float, started_s: float, execution_s: float) -> None:
         """Record the batch's time before and on the device; monotonic seconds."""
@@ -42,8 +35,8 @@ class RunTrace:
             self._record("encode", query_id, parent, start_s, end_s)
 
     @contextlib.contextmanager
-    def scoring(self, query_ids: Sequence[str]) -> Iterator[ScoringMetadata]:
-        """Record what happens within as scoring; yield what tells the discriminator of it."""
+    def scoring(self, query_ids: Sequence[str]) -> Iterator[dict[str, str]]:
+        """Record what happens within as scoring; yield the discriminator's parents, by query."""
         start_s = time.monotonic()
         spans = {
             query_id: self._tracing.begin("score", parent, start_s, query_id=query_id)
@@ -51,7 +44,7 @@ class RunTrace:
             if (parent := self._parents.get(query_id))
         }
         try:
-            yield batch_metadata([traceparent(spans[q]) if q in spans else "" for q in query_ids])
+            yield {query_id: traceparent(span) for query_id, span in spans.items()}
         finally:
             for span in spans.values():
                 self._tracing.end(span, time.monotonic())

@@ -26,10 +26,16 @@ class ScoreRequest(_message.Message):
     DISCRIMINATOR_FIELD_NUMBER: _builtins.int
     IMAGES_FIELD_NUMBER: _builtins.int
     EXCLUDE_FROM_SKETCH_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BUDGET_S_FIELD_NUMBER: _builtins.int
     discriminator: _builtins.str
     """Name of the scoring model."""
     exclude_from_sketch: _builtins.bool
     """True leaves the sketch as it is (probes, offline grading)."""
+    request_id: _builtins.int
+    """On ScoreMany: unique within the stream."""
+    budget_s: _builtins.float
+    """On ScoreMany: seconds after which nobody waits for the answer; the deadline of the request."""
     @_builtins.property
     def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoredImage]:
         """1 or more."""
@@ -40,10 +46,12 @@ class ScoreRequest(_message.Message):
         discriminator: _builtins.str = ...,
         images: _abc.Iterable[Global___ScoredImage] | None = ...,
         exclude_from_sketch: _builtins.bool = ...,
+        request_id: _builtins.int = ...,
+        budget_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["discriminator", b"discriminator", "exclude_from_sketch", b"exclude_from_sketch", "images", b"images"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "discriminator", b"discriminator", "exclude_from_sketch", b"exclude_from_sketch", "images", b"images", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -56,8 +64,11 @@ class ScoredImage(_message.Message):
     PROMPT_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
     LIGHT_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """What was asked for."""
+    traceparent: _builtins.str
+    """W3C traceparent below which the discriminator puts its span; empty: this query is not traced."""
     @_builtins.property
     def image(self) -> _common_pb2.Image:
         """Either encoded, or raw RGB with media_type "image/x-rgb8" (height x width x 3 bytes, rows
@@ -77,10 +88,11 @@ class ScoredImage(_message.Message):
         prompt: _builtins.str = ...,
         image: _common_pb2.Image | None = ...,
         light: _common_pb2.LightScore | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "light", b"light"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "light", b"light", "prompt", b"prompt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "light", b"light", "prompt", b"prompt", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -91,6 +103,14 @@ class ScoreResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SCORES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.int
+    """On ScoreMany: what this answers."""
+    status: _builtins.bytes
+    """On ScoreMany: why there are no scores: what the status of Score would be, a google.rpc.Status in
+    bytes. Empty: there are.
+    """
     @_builtins.property
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageScore]:
         """One per image, in order."""
@@ -99,10 +119,12 @@ class ScoreResponse(_message.Message):
         self,
         *,
         scores: _abc.Iterable[Global___ImageScore] | None = ...,
+        request_id: _builtins.int = ...,
+        status: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["scores", b"scores"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "scores", b"scores", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

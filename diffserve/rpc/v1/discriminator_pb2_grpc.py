@@ -40,6 +40,11 @@ class DiscriminatorStub(object):
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreRequest.SerializeToString,
                 response_deserializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreResponse.FromString,
                 _registered_method=True)
+        self.ScoreMany = channel.stream_stream(
+                '/diffserve.rpc.v1.Discriminator/ScoreMany',
+                request_serializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreRequest.SerializeToString,
+                response_deserializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreResponse.FromString,
+                _registered_method=True)
         self.DescribeSketch = channel.unary_unary(
                 '/diffserve.rpc.v1.Discriminator/DescribeSketch',
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.DescribeSketchRequest.SerializeToString,
@@ -58,6 +63,14 @@ class DiscriminatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScoreMany(self, request_iterator, context):
+        """The same for any number of requests, on a stream that stays open: a message costs half as much
+        as a call. Responses name their request and come in any order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DescribeSketch(self, request, context):
         """Current confidence quantiles of a discriminator's sketch.
         """
@@ -70,6 +83,11 @@ def add_DiscriminatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Score': grpc.unary_unary_rpc_method_handler(
                     servicer.Score,
+                    request_deserializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreRequest.FromString,
+                    response_serializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreResponse.SerializeToString,
+            ),
+            'ScoreMany': grpc.stream_stream_rpc_method_handler(
+                    servicer.ScoreMany,
                     request_deserializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreRequest.FromString,
                     response_serializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreResponse.SerializeToString,
             ),
@@ -105,6 +123,33 @@ class Discriminator(object):
             request,
             target,
             '/diffserve.rpc.v1.Discriminator/Score',
+            diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreRequest.SerializeToString,
+            diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScoreMany(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/diffserve.rpc.v1.Discriminator/ScoreMany',
             diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreRequest.SerializeToString,
             diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreResponse.FromString,
             options,

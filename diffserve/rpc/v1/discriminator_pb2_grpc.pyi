@@ -35,6 +35,10 @@ class DiscriminatorStub:
     def __new__(cls, channel: _aio.Channel) -> DiscriminatorAsyncStub: ...
     Score: _grpc.UnaryUnaryMultiCallable[_discriminator_pb2.ScoreRequest, _discriminator_pb2.ScoreResponse]
     """Scores a batch of images with their prompts. NOT_FOUND: unknown discriminator."""
+    ScoreMany: _grpc.StreamStreamMultiCallable[_discriminator_pb2.ScoreRequest, _discriminator_pb2.ScoreResponse]
+    """The same for any number of requests, on a stream that stays open: a message costs half as much
+    as a call. Responses name their request and come in any order.
+    """
     DescribeSketch: _grpc.UnaryUnaryMultiCallable[_discriminator_pb2.DescribeSketchRequest, _discriminator_pb2.DescribeSketchResponse]
     """Current confidence quantiles of a discriminator's sketch."""
 
@@ -45,6 +49,10 @@ class DiscriminatorAsyncStub(DiscriminatorStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Score: _aio.UnaryUnaryMultiCallable[_discriminator_pb2.ScoreRequest, _discriminator_pb2.ScoreResponse]  # type: ignore[assignment]
     """Scores a batch of images with their prompts. NOT_FOUND: unknown discriminator."""
+    ScoreMany: _aio.StreamStreamMultiCallable[_discriminator_pb2.ScoreRequest, _discriminator_pb2.ScoreResponse]  # type: ignore[assignment]
+    """The same for any number of requests, on a stream that stays open: a message costs half as much
+    as a call. Responses name their request and come in any order.
+    """
     DescribeSketch: _aio.UnaryUnaryMultiCallable[_discriminator_pb2.DescribeSketchRequest, _discriminator_pb2.DescribeSketchResponse]  # type: ignore[assignment]
     """Current confidence quantiles of a discriminator's sketch."""
 
@@ -58,6 +66,16 @@ class DiscriminatorServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_discriminator_pb2.ScoreResponse, _abc.Awaitable[_discriminator_pb2.ScoreResponse]]:
         """Scores a batch of images with their prompts. NOT_FOUND: unknown discriminator."""
+
+    @_abc_1.abstractmethod
+    def ScoreMany(
+        self,
+        request_iterator: _MaybeAsyncIterator[_discriminator_pb2.ScoreRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_discriminator_pb2.ScoreResponse], _abc.AsyncIterator[_discriminator_pb2.ScoreResponse]]:
+        """The same for any number of requests, on a stream that stays open: a message costs half as much
+        as a call. Responses name their request and come in any order.
+        """
 
     @_abc_1.abstractmethod
     def DescribeSketch(

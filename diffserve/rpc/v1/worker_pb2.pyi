@@ -76,10 +76,13 @@ class BatchQuery(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     BUDGET_S_FIELD_NUMBER: _builtins.int
     LIGHT_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     query_id: _builtins.str
     """Id of the query."""
     budget_s: _builtins.float
     """Seconds left until its deadline."""
+    traceparent: _builtins.str
+    """W3C traceparent below which the worker puts its spans; empty: this query is not traced."""
     @_builtins.property
     def parameters(self) -> _common_pb2.GenerationParameters:
         """What to draw; seed is always set here."""
@@ -97,10 +100,11 @@ class BatchQuery(_message.Message):
         parameters: _common_pb2.GenerationParameters | None = ...,
         budget_s: _builtins.float = ...,
         light: _common_pb2.LightScore | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["light", b"light", "parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "light", b"light", "parameters", b"parameters", "query_id", b"query_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "light", b"light", "parameters", b"parameters", "query_id", b"query_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -114,7 +118,11 @@ class ExecuteEvent(_message.Message):
     RELEASED_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
     ALSO_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    batch_id: _builtins.int
+    """Whose it is; set on ExecuteMany, where an event and those in its `also` are of one batch."""
     @_builtins.property
     def started(self) -> Global___ExecutionStarted:
         """The device began."""
@@ -134,6 +142,10 @@ class ExecuteEvent(_message.Message):
         """
 
     @_builtins.property
+    def ended(self) -> Global___BatchEnded:
+        """Nothing follows for this batch; only on ExecuteMany."""
+
+    @_builtins.property
     def also(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExecuteEvent]:
         """What else happened before this message left, in order; none of these has any itself. Sending
         a message costs more than most of what happens.
@@ -146,17 +158,41 @@ class ExecuteEvent(_message.Message):
         released: Global___DeviceReleased | None = ...,
         result: Global___QueryResult | None = ...,
         progress: Global___StepProgress | None = ...,
+        ended: Global___BatchEnded | None = ...,
         also: _abc.Iterable[Global___ExecuteEvent] | None = ...,
+        batch_id: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "progress", b"progress", "released", b"released", "result", b"result", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "event", b"event", "progress", b"progress", "released", b"released", "result", b"result", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "event", b"event", "progress", b"progress", "released", b"released", "result", b"result", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "batch_id", b"batch_id", "ended", b"ended", "event", b"event", "progress", b"progress", "released", b"released", "result", b"result", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "released", "result", "progress"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "released", "result", "progress", "ended"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___ExecuteEvent: _TypeAlias = ExecuteEvent  # noqa: Y015
+
+@_typing.final
+class BatchEnded(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    status: _builtins.bytes
+    """Why the batch was not run: what the status of Execute would be, a google.rpc.Status in bytes.
+    Empty: every query has had its result.
+    """
+    def __init__(
+        self,
+        *,
+        status: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchEnded: _TypeAlias = BatchEnded  # noqa: Y015
 
 @_typing.final
 class StepProgress(_message.Message):

@@ -40,6 +40,11 @@ class WorkerStub(object):
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.ExecuteRequest.SerializeToString,
                 response_deserializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.ExecuteEvent.FromString,
                 _registered_method=True)
+        self.ExecuteMany = channel.stream_stream(
+                '/diffserve.rpc.v1.Worker/ExecuteMany',
+                request_serializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.ExecuteRequest.SerializeToString,
+                response_deserializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.ExecuteEvent.FromString,
+                _registered_method=True)
         self.Abort = channel.unary_unary(
                 '/diffserve.rpc.v1.Worker/Abort',
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.AbortRequest.SerializeToString,
@@ -77,6 +82,15 @@ class WorkerServicer(object):
         per query. Cancelling the call stops the batch at the next denoising step.
         FAILED_PRECONDITION: the variant is not resident. UNAVAILABLE: draining.
         RESOURCE_EXHAUSTED: a batch runs and one is staged already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExecuteMany(self, request_iterator, context):
+        """The same for any number of batches, on a stream that stays open: a message costs half as much as
+        a call. Events name their batch, and the last one of each is `ended`. Closing the sending side
+        lets batches finish; a stream that breaks stops them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +137,11 @@ def add_WorkerServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Execute': grpc.unary_stream_rpc_method_handler(
                     servicer.Execute,
+                    request_deserializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.ExecuteRequest.FromString,
+                    response_serializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.ExecuteEvent.SerializeToString,
+            ),
+            'ExecuteMany': grpc.stream_stream_rpc_method_handler(
+                    servicer.ExecuteMany,
                     request_deserializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.ExecuteRequest.FromString,
                     response_serializer=diffserve_dot_rpc_dot_v1_dot_worker__pb2.ExecuteEvent.SerializeToString,
             ),
@@ -178,6 +197,33 @@ class Worker(object):
             request,
             target,
             '/diffserve.rpc.v1.Worker/Execute',
+            diffserve_dot_rpc_dot_v1_dot_worker__pb2.ExecuteRequest.SerializeToString,
+            diffserve_dot_rpc_dot_v1_dot_worker__pb2.ExecuteEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExecuteMany(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/diffserve.rpc.v1.Worker/ExecuteMany',
             diffserve_dot_rpc_dot_v1_dot_worker__pb2.ExecuteRequest.SerializeToString,
             diffserve_dot_rpc_dot_v1_dot_worker__pb2.ExecuteEvent.FromString,
             options,

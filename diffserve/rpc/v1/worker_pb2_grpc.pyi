@@ -40,6 +40,11 @@ class WorkerStub:
     FAILED_PRECONDITION: the variant is not resident. UNAVAILABLE: draining.
     RESOURCE_EXHAUSTED: a batch runs and one is staged already.
     """
+    ExecuteMany: _grpc.StreamStreamMultiCallable[_worker_pb2.ExecuteRequest, _worker_pb2.ExecuteEvent]
+    """The same for any number of batches, on a stream that stays open: a message costs half as much as
+    a call. Events name their batch, and the last one of each is `ended`. Closing the sending side
+    lets batches finish; a stream that breaks stops them.
+    """
     Abort: _grpc.UnaryUnaryMultiCallable[_worker_pb2.AbortRequest, _worker_pb2.AbortResponse]
     """Stops single queries of a running batch, or the batch when none is left."""
     Assign: _grpc.UnaryUnaryMultiCallable[_worker_pb2.AssignRequest, _worker_pb2.AssignResponse]
@@ -64,6 +69,11 @@ class WorkerAsyncStub(WorkerStub):
     per query. Cancelling the call stops the batch at the next denoising step.
     FAILED_PRECONDITION: the variant is not resident. UNAVAILABLE: draining.
     RESOURCE_EXHAUSTED: a batch runs and one is staged already.
+    """
+    ExecuteMany: _aio.StreamStreamMultiCallable[_worker_pb2.ExecuteRequest, _worker_pb2.ExecuteEvent]  # type: ignore[assignment]
+    """The same for any number of batches, on a stream that stays open: a message costs half as much as
+    a call. Events name their batch, and the last one of each is `ended`. Closing the sending side
+    lets batches finish; a stream that breaks stops them.
     """
     Abort: _aio.UnaryUnaryMultiCallable[_worker_pb2.AbortRequest, _worker_pb2.AbortResponse]  # type: ignore[assignment]
     """Stops single queries of a running batch, or the batch when none is left."""
@@ -92,6 +102,17 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
         per query. Cancelling the call stops the batch at the next denoising step.
         FAILED_PRECONDITION: the variant is not resident. UNAVAILABLE: draining.
         RESOURCE_EXHAUSTED: a batch runs and one is staged already.
+        """
+
+    @_abc_1.abstractmethod
+    def ExecuteMany(
+        self,
+        request_iterator: _MaybeAsyncIterator[_worker_pb2.ExecuteRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_worker_pb2.ExecuteEvent], _abc.AsyncIterator[_worker_pb2.ExecuteEvent]]:
+        """The same for any number of batches, on a stream that stays open: a message costs half as much as
+        a call. Events name their batch, and the last one of each is `ended`. Closing the sending side
+        lets batches finish; a stream that breaks stops them.
         """
 
     @_abc_1.abstractmethod

@@ -14,11 +14,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from diffserve.catalog import Catalog, load_catalog
 from diffserve.config import LoadBalancerSettings
 from diffserve.core import CascadePlan, Plan, WorkerInfo
-from diffserve.errors import WORKER_BUSY, OverloadedError
+from diffserve.errors import WORKER_BUSY, ConfigError, DiffServeError, OverloadedError
 from diffserve.rpc import convert
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.server import Health
-from diffserve.rpc.status import abort
+from diffserve.rpc.status import to_status
+from diffserve.rpc.streams import Send, answer_many
 from diffserve.rpc.v1 import (
     common_pb2,
     controller_pb2,
@@ -49,18 +50,32 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
         self.light: list[common_pb2.LightScore] = []
         self.aborted: set[str] = set()
 
-    async def Execute(
-        self, request: worker_pb2.ExecuteRequest, context: Context
+    async def ExecuteMany(
+        self, request_iterator: AsyncIterator[worker_pb2.ExecuteRequest], context: Context
+    ) -> None:
+        await answer_many(context, self._answer)
+
+    async def _answer(
+        self, request: worker_pb2.ExecuteRequest, send: Send[worker_pb2.ExecuteEvent]
+    ) -> None:
+        ended = worker_pb2.BatchEnded()
+        try:
+            async for event in self._execute(request):
+                event.batch_id = request.batch_id
+                await send(event)
+        except DiffServeError as error:
+            ended.status = to_status(error).SerializeToString()
+        await send(worker_pb2.ExecuteEvent(batch_id=request.batch_id, ended=ended))
+
+    async def _execute(
+        self, request: worker_pb2.ExecuteRequest
     ) -> AsyncIterator[worker_pb2.ExecuteEvent]:
         if self.refuses:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not resident")
+            raise ConfigError("not resident")
         if self.busy_s > 0.0:
             self.num_busy += 1
-            await abort(
-                context,
-                OverloadedError(
-                    "busy", predicted_wait_s=0.0, retry_after_s=self.busy_s, cause=WORKER_BUSY
-                ),
+            raise OverloadedError(
+                "busy", predicted_wait_s=0.0, retry_after_s=self.busy_s, cause=WORKER_BUSY
             )
         self.executed.append((request.variant_id, tuple(q.query_id for q in request.queries)))
         self.parameters += [query.parameters for query in request.queries]

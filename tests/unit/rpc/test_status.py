@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import grpc
 import pytest
 from google.rpc import code_pb2, error_details_pb2
 
 from diffserve import errors
-from diffserve.rpc.status import to_status
+from diffserve.rpc.status import from_bytes, to_status
 
 
 def test_input_error_names_the_field() -> None:
@@ -54,3 +55,14 @@ def test_a_long_text_fits_into_metadata(text: str) -> None:
     assert status.message.startswith("cascade_id: no cascade ")
     assert status.message.endswith(" …")
     assert to_status(errors.BackendError("short")).message == "short"
+
+
+def test_a_status_in_bytes_is_the_same_error() -> None:
+    error = errors.OverloadedError(
+        "busy", predicted_wait_s=0.5, retry_after_s=0.25, cause=errors.WORKER_BUSY
+    )
+    code, again = from_bytes(to_status(error).SerializeToString())
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert isinstance(again, errors.OverloadedError)
+    assert again.cause == errors.WORKER_BUSY
+    assert (again.retry_after_s, again.predicted_wait_s) == (0.25, 0.5)

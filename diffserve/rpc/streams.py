@@ -1,0 +1,146 @@
+"""Streams that stay open between services: many requests on one call, answered in any order.
+
+Beginning a gRPC call in Python costs twice as much as a message and its answer on an open stream
+(docs/results/overhead.md), so that the data plane inside a deployment begins none per batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+import grpc
+
+logger = logging.getLogger(__name__)
+
+RequestT = TypeVar("RequestT")
+ReplyT = TypeVar("ReplyT")
+
+
+class OpenStream(Generic[RequestT, ReplyT]):
+    """The client's side of one call; lives on one event loop.
+
+    Attributes:
+        is_open: Requests may be sent; never again once it is False.
+    """
+
+    def __init__(
+        self,
+        method: Callable[[], grpc.aio.StreamStreamCall[RequestT, ReplyT]],
+        on_reply: Callable[[ReplyT], None],
+        on_broken: Callable[[OpenStream[RequestT, ReplyT], grpc.StatusCode, str], None],
+    ) -> None:
+        """Begin the call.
+
+        Args:
+            method: A bidirectional method of a stub.
+            on_reply: Gets every reply; must not raise.
+            on_broken: Called once when the call ends otherwise than by ``close``: gets
+                this stream, a code and details.
+        """
+        self.is_open = True
+        self._call = method()
+        self._on_reply = on_reply
+        self._on_broken = on_broken
+        self._waiting: deque[RequestT] = deque()
+        self._stirred = asyncio.Event()
+        self._is_finishing = False
+        self._is_closed = False
+        self._writer = asyncio.create_task(self._write())
+        self._reader = asyncio.create_task(self._read())
+
+    def send(self, request: RequestT) -> None:
+        """Send a request after those before it; what becomes of it is told by the callbacks."""
+        self._waiting.append(request)
+        self._stirred.set()
+
+    def finish(self) -> None:
+        """Send no more; replies still come until the peer has answered everything."""
+        self.is_open = False
+        self._is_finishing = True
+        self._stirred.set()
+
+    async def close(self) -> None:
+        """End the call now; no callback is called any more."""
+        self.is_open, self._is_closed = False, True
+        self._writer.cancel()
+        self._reader.cancel()
+        self._call.cancel()
+        await asyncio.gather(self._writer, self._reader, return_exceptions=True)
+
+    async def _write(self) -> None:
+        try:
+            while not (self._is_finishing and not self._waiting):
+                await self._stirred.wait()
+                self._stirred.clear()
+                while self._waiting:
+                    await self._call.write(self._waiting.popleft())
+            await self._call.done_writing()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            pass  # the reader learns why
+
+    async def _read(self) -> None:
+        code, details = grpc.StatusCode.UNAVAILABLE, "the peer ended the stream"
+        try:
+            async for reply in self._call:
+                self._on_reply(reply)
+        except grpc.aio.AioRpcError as error:
+            code, details = error.code(), error.details() or ""
+        except asyncio.CancelledError:
+            if self._is_closed:
+                raise
+            code, details = grpc.StatusCode.CANCELLED, "the channel was closed"
+        except Exception:
+            # A fault of ours must not leave requests waiting for ever.
+            logger.exception("a reply was not dealt with; its stream is given up")
+            code, details = grpc.StatusCode.INTERNAL, "a reply was not dealt with"
+            self._call.cancel()
+        self.is_open = False
+        self._writer.cancel()
+        self._on_broken(self, code, details)
+
+
+Send = Callable[[ReplyT], Awaitable[None]]
+
+
+async def answer_many(
+    context: grpc.aio.ServicerContext[Any, Any],
+    answer: Callable[[RequestT, Send[ReplyT]], Awaitable[None]],
+) -> None:
+    """Serve an open stream: every request is answered by a task of its own.
+
+    Returns once the client has closed its side and all is answered; what is being answered when
+    the call breaks is cancelled.
+
+    Args:
+        context: Of the call.
+        answer: Answers a request by any number of replies. Must not raise.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+    writing = asyncio.Lock()
+
+    async def send(reply: ReplyT) -> None:
+        async with writing:
+            await context.write(reply)
+
+    async def run(request: RequestT) -> None:
+        await answer(request, send)
+
+    # Not only the `finally`: the reading below hears of a broken call later.
+    context.add_done_callback(lambda _: _cancel(tasks))  # type: ignore[arg-type]
+    try:
+        while (request := await context.read()) is not grpc.aio.EOF:
+            task = asyncio.create_task(run(request))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        await asyncio.gather(*tasks)
+    finally:
+        _cancel(tasks)
+
+
+def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
