@@ -156,12 +156,16 @@ class _ExampleEntry(_Entry):
     text: str = Field(min_length=1)
 
 
-class _ClassEntry(_Entry):
+class ClassEntry(_Entry):
+    """A request class as catalogs spell it."""
+
     cascades: tuple[str, ...] = Field(min_length=1)
     weight: float = Field(1.0, gt=0)
 
 
-class _CascadeEntry(_Entry):
+class CascadeEntry(_Entry):
+    """A cascade as catalogs spell it."""
+
     light: str
     heavy: str
     discriminator: str
@@ -171,14 +175,16 @@ class _CascadeEntry(_Entry):
     bypass: tuple[_BypassEntry, ...] = ()
 
 
-class _CatalogFile(_Entry):
+class CatalogFile(_Entry):
+    """A whole catalog as its file spells it."""
+
     default_cascade: str
     examples: tuple[_ExampleEntry, ...] = ()
     variant: dict[str, _ProfiledEntry]
     discriminator: dict[str, _DiscriminatorEntry]
-    cascade: dict[str, _CascadeEntry]
+    cascade: dict[str, CascadeEntry]
     # "class" is a word of Python's
-    request_class: dict[str, _ClassEntry] = Field(default_factory=dict, alias="class")
+    request_class: dict[str, ClassEntry] = Field(default_factory=dict, alias="class")
 
 
 def shipped_catalogs() -> tuple[str, ...]:
@@ -192,11 +198,21 @@ def load_catalog(name: str) -> Catalog:
     Raises:
         ConfigError: the file is missing or an entry is wrong; names the file and the field.
     """
+    path = catalog_path(name)
+    return make_catalog(path, read_entries(path, CatalogFile))
+
+
+def catalog_path(name: str) -> Path:
+    """Return the file of a shipped catalog, or the one whose path ``name`` is.
+
+    Raises:
+        ConfigError: there is none.
+    """
     path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
     if not path.exists():
         known = ", ".join(shipped_catalogs())
         raise ConfigError(f"catalog: no file {path}; shipped catalogs: {known}")
-    return _build(path, read_entries(path, _CatalogFile))
+    return path
 
 
 def read_entries(path: Path, model: type[EntriesT]) -> EntriesT:
@@ -205,8 +221,13 @@ def read_entries(path: Path, model: type[EntriesT]) -> EntriesT:
     Raises:
         ConfigError: it is no TOML, or an entry is wrong; names the file and the field.
     """
+    return parse_entries(path, path.read_text(encoding="utf-8"), model)
+
+
+def parse_entries(path: Path, text: str, model: type[EntriesT]) -> EntriesT:
+    """Do the same with the text of the file at ``path``, which need not be on this machine."""
     try:
-        return model(**tomllib.loads(path.read_text(encoding="utf-8")))
+        return model(**tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
     except ValidationError as error:
@@ -215,14 +236,19 @@ def read_entries(path: Path, model: type[EntriesT]) -> EntriesT:
         raise ConfigError(f"{path}: {where}: {first['msg']}") from None
 
 
-def _build(path: Path, file: _CatalogFile) -> Catalog:
+def make_catalog(path: Path, file: CatalogFile) -> Catalog:
+    """Return the entries of the file at ``path`` as a catalog.
+
+    Raises:
+        ConfigError: they do not fit together; names the file and the field.
+    """
     for cascade_id, entry in file.cascade.items():
         _check_reference(path, f"cascade.{cascade_id}.light", entry.light, file.variant)
         _check_reference(path, f"cascade.{cascade_id}.heavy", entry.heavy, file.variant)
         _check_reference(
             path, f"cascade.{cascade_id}.discriminator", entry.discriminator, file.discriminator
         )
-    classes = _classes(path, file)
+    classes = make_classes(path, file.cascade, file.request_class)
     _check_reference(path, "default_cascade", file.default_cascade, file.cascade | classes)
     variants, cascades = file.variant.items(), file.cascade.items()
     return Catalog(
@@ -235,22 +261,13 @@ def _build(path: Path, file: _CatalogFile) -> Catalog:
             )
             for name, entry in file.discriminator.items()
         },
-        cascades={
-            cascade_id: Cascade(
-                cascade_id=cascade_id,
-                light=entry.light,
-                heavy=entry.heavy,
-                discriminator=entry.discriminator,
-                slo_s=entry.slo_s,
-            )
-            for cascade_id, entry in cascades
-        },
+        cascades={c: make_cascade(c, entry) for c, entry in cascades},
         latency={v: _latency(path, v, entry) for v, entry in variants},
-        deferral={c: _deferral(path, c, entry) for c, entry in cascades},
-        quality={c: _quality(path, c, entry) for c, entry in cascades},
+        deferral={c: make_deferral(path, c, entry) for c, entry in cascades},
+        quality={c: make_quality(path, c, entry) for c, entry in cascades},
         classes=classes,
         latency_by_device={v: _latency_by_device(path, v, entry) for v, entry in variants},
-        bypass={c: _bypass_points(path, c, entry) for c, entry in cascades if entry.bypass},
+        bypass={c: make_bypass(path, c, entry) for c, entry in cascades if entry.bypass},
         examples=tuple(Example(entry.kind, entry.text) for entry in file.examples),
     )
 
@@ -270,12 +287,29 @@ def _latency_by_device(
     }
 
 
-def _deferral(path: Path, cascade_id: str, entry: _CascadeEntry) -> DeferralProfile:
+def make_cascade(cascade_id: str, entry: CascadeEntry) -> Cascade:
+    """Return an entry as a cascade."""
+    return Cascade(
+        cascade_id=cascade_id,
+        light=entry.light,
+        heavy=entry.heavy,
+        discriminator=entry.discriminator,
+        slo_s=entry.slo_s,
+    )
+
+
+def make_deferral(path: Path, cascade_id: str, entry: CascadeEntry) -> DeferralProfile:
+    """Return the deferral profile of a cascade's entry.
+
+    Raises:
+        ConfigError: it is none; names the file and the field. So do its neighbours below.
+    """
     where = f"cascade.{cascade_id}.deferral"
     return _located(path, where, DeferralProfile, **entry.deferral.model_dump())
 
 
-def _quality(path: Path, cascade_id: str, entry: _CascadeEntry) -> QualityCurve:
+def make_quality(path: Path, cascade_id: str, entry: CascadeEntry) -> QualityCurve:
+    """Return the quality curve of a cascade's entry."""
     where = f"cascade.{cascade_id}.quality"
     return _located(path, where, QualityCurve, **entry.quality.model_dump())
 
@@ -299,32 +333,35 @@ def make_variant(path: Path, variant_id: str, entry: VariantEntry) -> Variant:
     )
 
 
-def _classes(path: Path, file: _CatalogFile) -> dict[str, RequestClass]:
-    """Return the request classes, those of one cascade included."""
+def make_classes(
+    path: Path, cascades: Mapping[str, CascadeEntry], entries: Mapping[str, ClassEntry]
+) -> dict[str, RequestClass]:
+    """Return the request classes of these cascades, those of one cascade included."""
     classes: dict[str, RequestClass] = {}
     grouped: dict[str, str] = {}
-    for class_id, entry in file.request_class.items():
+    for class_id, entry in entries.items():
         where = f"class.{class_id}.cascades"
-        if class_id in file.cascade:
+        if class_id in cascades:
             raise ConfigError(f"{path}: class.{class_id}: a cascade has this name")
         for cascade_id in entry.cascades:
-            _check_reference(path, where, cascade_id, file.cascade)
+            _check_reference(path, where, cascade_id, cascades)
             if cascade_id in grouped:
                 other = grouped[cascade_id]
                 raise ConfigError(f"{path}: {where}: {cascade_id!r} is in class {other!r} already")
             grouped[cascade_id] = class_id
-        if len({file.cascade[cascade_id].slo_s for cascade_id in entry.cascades}) > 1:
+        if len({cascades[cascade_id].slo_s for cascade_id in entry.cascades}) > 1:
             raise ConfigError(f"{path}: {where}: they must have one slo_s")
         classes[class_id] = RequestClass(
             class_id=class_id, cascade_ids=entry.cascades, weight=entry.weight
         )
-    for cascade_id in file.cascade:
+    for cascade_id in cascades:
         if cascade_id not in grouped:
             classes[cascade_id] = RequestClass(class_id=cascade_id, cascade_ids=(cascade_id,))
     return classes
 
 
-def _bypass_points(path: Path, cascade_id: str, entry: _CascadeEntry) -> tuple[BypassPoint, ...]:
+def make_bypass(path: Path, cascade_id: str, entry: CascadeEntry) -> tuple[BypassPoint, ...]:
+    """Return what a cascade's entry knows of bypassing."""
     points = []
     for index, row in enumerate(sorted(entry.bypass, key=lambda row: row.fraction)):
         where = f"cascade.{cascade_id}.bypass.{index}"

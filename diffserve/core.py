@@ -310,6 +310,8 @@ class Plan:
         status: ``optimal``, ``time_limit``, ``infeasible`` or ``error``.
         solve_s: Wall time of the solve.
         reason: One sentence for people: why this plan.
+        activation: What operators activated beside the catalog, and the default cascade
+            (``diffserve.activation``, JSON); empty: nothing.
     """
 
     plan_id: int
@@ -325,6 +327,7 @@ class Plan:
     status: str = "optimal"
     solve_s: float = 0.0
     reason: str = ""
+    activation: str = ""
 
     def workers_on(self, variant_id: str) -> tuple[str, ...]:
         """Return the ids of the workers placed on ``variant_id``, sorted."""

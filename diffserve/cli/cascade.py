@@ -1,9 +1,11 @@
-"""``diffserve cascade``: what can be asked for."""
+"""``diffserve cascade``: what can be asked for, and making more of it."""
 
 from __future__ import annotations
 
+from diffserve.catalog import catalog_path, load_catalog
 from diffserve.cli.connection import CALL_TIMEOUT_S, admin
-from diffserve.cli.output import duration, emit_json, percent, stdout, table, to_document
+from diffserve.cli.output import duration, emit_json, joined, percent, stdout, table, to_document
+from diffserve.errors import ConfigError
 from diffserve.rpc.v1 import admin_pb2
 
 
@@ -34,6 +36,38 @@ def list_cascades(address: str, *, as_json: bool) -> None:
             )
         console.print(rows)
         console.print(f"{cascade.quality_metric} by share deferred: {_quality(cascade)}\n")
+
+
+def activate(name: str, cascade_id: str, address: str, *, as_json: bool) -> None:
+    """Have a deployment serve the cascades of a catalog too, one of them by default.
+
+    Args:
+        name: TOML file or shipped catalog.
+        cascade_id: Cascade or class that becomes the default; empty: the file's own.
+        address: Of the controller.
+        as_json: Print the answer as JSON.
+
+    Raises:
+        ConfigError: the file is wrong; the controller looks whether it fits what runs.
+    """
+    path, catalog = catalog_path(name), load_catalog(name)
+    if cascade_id not in {"", *catalog.cascades, *catalog.classes}:
+        known = ", ".join(sorted({*catalog.cascades, *catalog.classes}))
+        raise ConfigError(f"--cascade: {path} has no {cascade_id!r}; there is {known}")
+    request = admin_pb2.ActivateCascadesRequest(
+        catalog=path.read_text(encoding="utf-8"), name=path.name, cascade_id=cascade_id
+    )
+    with admin(address) as stub:
+        answer = stub.ActivateCascades(request, timeout=CALL_TIMEOUT_S)
+    if as_json:
+        emit_json(to_document(answer))
+        return
+    added = f"serves {joined(answer.added)} too; " if answer.added else ""
+    when = "when planning is resumed" if answer.planning_paused else "with the next plan"
+    stdout().print(
+        f"{added}{answer.default_cascade} is the default cascade {when}; "
+        "queries in progress end under the one they began with"
+    )
 
 
 def _execution(variant: admin_pb2.VariantInfo) -> str:

@@ -15,7 +15,7 @@ Admin = Annotated[
     str, typer.Option("--address", metavar="HOST:PORT", help="Controller; default: by settings.")
 ]
 
-cascade_app = typer.Typer(help="Cascades: list, build, measure.", no_args_is_help=True)
+cascade_app = typer.Typer(help="Cascades: list, build, measure, activate.", no_args_is_help=True)
 
 
 @cascade_app.command("list")
@@ -80,3 +80,27 @@ def cascade_measure(
         catalog=catalog, share=share, num_prompts=prompts, num_workers=workers, seed=seed
     )
     measure_cascade(request, as_json=as_json)
+
+
+@cascade_app.command("activate")
+def cascade_activate(
+    catalog: Annotated[
+        str, typer.Argument(metavar="FILE_OR_NAME", help="TOML file, or a shipped catalog's name.")
+    ],
+    cascade: Annotated[
+        str, typer.Option(metavar="ID", help="Becomes the default; default: the file's own.")
+    ] = "",
+    address: Admin = "",
+    as_json: Json = False,
+) -> None:
+    """Serve the cascades of another catalog too, one of them by default; survives restarts.
+
+    Its variants and discriminators must be the running deployment's. A changed cascade needs a
+    new name. Going back is activating the former catalog.
+
+    Examples: diffserve cascade activate measured.toml;
+    diffserve cascade activate hadis --cascade sdturbo
+    """
+    from diffserve.cli.cascade import activate
+
+    activate(catalog, cascade, address, as_json=as_json)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from diffserve.core import (
     Batch,
@@ -30,6 +30,7 @@ from diffserve.policy.deferral import Deferrals
 from diffserve.policy.dispatch import Job, hopeless, next_job
 from diffserve.policy.fleet import Fleet
 from diffserve.policy.ledger import Ledger
+from diffserve.policy.parameters import BalancerParameters
 from diffserve.policy.pool import Pool, QueueLength, queue_lengths
 from diffserve.policy.progress import Phase, Progress
 from diffserve.policy.routing import ClassRouter
@@ -43,25 +44,6 @@ POOL_WAKEUP = ""
 """Stands in a wake-up for "look at the pools again"; queries have an id."""
 REST_WAKEUP = "\0rest"
 """Stands for "try workers again that were busy for another load balancer"."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BalancerParameters:
-    """Limits of the policy.
-
-    Attributes:
-        queue_length_max: Queries waiting per variant, at most.
-        answer_margin_s: Answers are planned, and light fallbacks sent, this long before the
-            deadline.
-        num_retries_max: How often a query that lost its worker runs again.
-        shadow_share: Share of accepted queries that idle heavy workers draw as well, for
-            calibration (``policy.shadow``); 0: none.
-    """
-
-    queue_length_max: int = 1024
-    answer_margin_s: float = 0.05
-    num_retries_max: int = 1
-    shadow_share: float = 0.0
 
 
 class Balancer:
@@ -83,7 +65,8 @@ class Balancer:
 
         Args:
             cascades: By ``cascade_id``.
-            profiles: Starting latency profile by ``variant_id``, for every cascade's variants.
+            profiles: Starting latency profile by ``variant_id``, for the variants of every cascade
+                that there is or will be.
             parameters: Limits.
             quality: By ``cascade_id``; says what a deferral gains.
             classes: Request classes by ``class_id``; every cascade can be named by itself too.
@@ -91,17 +74,18 @@ class Balancer:
             tenants: What each tenant may have; None: all alike and without limits.
             loadbalancer_id: Own name; a plan may lease workers to others.
         """
-        self._cascades = cascades
+        # One mapping, which the parts share: all of them know what is added.
+        self._cascades = dict(cascades)
         self._parameters = parameters
         self._fleet = Fleet(profiles, cascades.values(), devices, loadbalancer_id)
-        self._classes = ClassRouter(cascades, classes or {})
+        self._classes = ClassRouter(self._cascades, classes or {})
         self._book = QueryBook()
         self._tenants = tenants or Tenants()
         self._stages = Stages(
-            cascades, self._fleet, self._classes, self._book, parameters.answer_margin_s
+            self._cascades, self._fleet, self._classes, self._book, parameters.answer_margin_s
         )
         self._batches: dict[int, Batch] = {}
-        self._deferrals = Deferrals(cascades, quality, classes or {}, self._fleet)
+        self._deferrals = Deferrals(self._cascades, quality, classes or {}, self._fleet)
         self._shadows = ShadowRuns(parameters.shadow_share)
         self._look_again_s = math.inf
 
@@ -324,6 +308,19 @@ class Balancer:
         return actions + self._dispatch_all(now_s)
 
     # -- events of controller and clock ----------------------------------------------------
+
+    def add_cascades(
+        self,
+        cascades: Mapping[str, Cascade],
+        quality: Mapping[str, QualityCurve],
+        classes: Mapping[str, RequestClass],
+    ) -> None:
+        """Serve further cascades too, by id as at the start; those that are there stay."""
+        new = {c: row for c, row in cascades.items() if c not in self._cascades}
+        self._cascades.update(new)
+        self._fleet.add(new.values())
+        self._classes.add(classes)
+        self._deferrals.add(new, quality, classes)
 
     def apply_plan(self, plan: Plan, now_s: float) -> list[Action]:
         """Follow a plan; an older one than the plan in force is ignored."""

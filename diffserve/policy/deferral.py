@@ -26,6 +26,20 @@ class Deferrals:
         self._prices = pool_prices(cascades, quality, classes)
         self._pacers = {cascade_id: Pacer() for cascade_id in cascades}
 
+    def add(
+        self,
+        cascades: Mapping[str, Cascade],
+        quality: Mapping[str, QualityCurve],
+        classes: Mapping[str, RequestClass],
+    ) -> None:
+        """Know further cascades, which the mapping given at the start has as well."""
+        for heavy, price in pool_prices(cascades, quality, classes).items():
+            if heavy in self._prices:
+                self._prices[heavy].join(price)
+            else:
+                self._prices[heavy] = price
+        self._pacers |= {cascade_id: Pacer() for cascade_id in cascades}
+
     def follow(self, plan: Plan, now_s: float) -> None:
         """Learn from a plan in force what to expect."""
         for variant_id, price in self._prices.items():

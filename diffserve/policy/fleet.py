@@ -41,14 +41,48 @@ class Fleet:
         """
         self._loadbalancer_id = loadbalancer_id
         self._resting: dict[int, tuple[float, Batch]] = {}
-        self._cascades = tuple(cascades)
-        self._pools = _make_pools(profiles, self._cascades, devices or {})
+        self._profiles, self._devices = profiles, devices or {}
+        self._cascades: tuple[Cascade, ...] = ()
+        self._pools: dict[Role, Pool] = {}
         self._workers: dict[str, Worker] = {}
-        for pool in self._pools.values():
-            pool.salt = loadbalancer_id
         self._shared: dict[str, Worker] = {}
         self._unreachable: dict[str, None] = {}
         self._plan: Plan | None = None
+        self.add(cascades)
+
+    def add(self, cascades: Iterable[Cascade]) -> None:
+        """Serve further cascades too; workers join the pools that are new for what they hold."""
+        self._cascades += tuple(cascades)
+        known, self._pools = self._pools, self._make_pools()
+        new = {variant_id for variant_id, stage in self._pools if (variant_id, stage) not in known}
+        for worker in self._workers.values():
+            if not new.isdisjoint(worker.serves):
+                is_common = worker.is_common
+                self._assign(worker, worker.serves, worker.device_type, is_common=is_common)
+        self._share_time()
+
+    def _make_pools(self) -> dict[Role, Pool]:
+        """Return the pools by variant, light before heavy, those that there are kept.
+
+        The stages of a variant learn together.
+        """
+        roles = {(c.variant_at(stage), stage) for c in self._cascades for stage in CascadeStage}
+        pools: dict[Role, Pool] = {}
+        for variant_id, profile in sorted(self._profiles.items()):
+            there = [pool for pool in self._pools.values() if pool.variant_id == variant_id]
+            estimator = there[0].estimator if there else LatencyEstimator(profile)
+            devices = self._devices.get(variant_id)
+            for stage in CascadeStage:
+                if (variant_id, stage) in roles:
+                    pools[variant_id, stage] = self._pools.get((variant_id, stage)) or Pool(
+                        variant_id,
+                        estimator,
+                        there[0].batch_size_max if there else profile.batch_size_max,
+                        stage,
+                        DeviceProfiles(profile, devices) if devices else None,
+                        salt=self._loadbalancer_id,
+                    )
+        return pools
 
     @property
     def plan(self) -> Plan | None:
@@ -282,26 +316,3 @@ class Fleet:
                 shares = time_shares({role: loads[role] for role in shares})
             for pool in worker.pools:
                 pool.count_share(worker, shares[pool.role] * (part if worker.is_common else 1.0))
-
-
-def _make_pools(
-    profiles: Mapping[str, LatencyProfile],
-    cascades: Iterable[Cascade],
-    devices: Mapping[str, Mapping[str, LatencyProfile]],
-) -> dict[Role, Pool]:
-    """Return the pools by variant, light before heavy; the stages of a variant learn together."""
-    roles = {(c.variant_at(stage), stage) for c in cascades for stage in CascadeStage}
-    pools: dict[Role, Pool] = {}
-    for variant_id, profile in sorted(profiles.items()):
-        estimator = LatencyEstimator(profile)
-        known = devices.get(variant_id)
-        for stage in CascadeStage:
-            if (variant_id, stage) in roles:
-                pools[variant_id, stage] = Pool(
-                    variant_id,
-                    estimator,
-                    profile.batch_size_max,
-                    stage,
-                    DeviceProfiles(profile, known) if known else None,
-                )
-    return pools

@@ -78,13 +78,23 @@ class PoolPrice:
         self._images = {cascade_id: Rate(memory_s) for cascade_id in self.gains}
         self._certain = Rate(memory_s)
 
+    def join(self, other: PoolPrice) -> None:
+        """Clear the market for the cascades of another price too, which is of the same variant."""
+        self.gains = {**self.gains, **other.gains}
+        self._images |= other._images
+        self._expect_within(min(self.window_s, other.window_s))
+        self._found_s = -math.inf
+
+    def _expect_within(self, window_s: float) -> None:
+        self.window_s = window_s
+        for rate in (self._certain, *self._images.values()):
+            rate.memory_s = MEMORY_SHARE * window_s
+
     def follow(self, variant_id: str, plan: Plan, now_s: float) -> None:
         """Take over the SLOs in force; start from a plan's price and demand if nothing is known."""
         slos = [plan.cascades[c].slo_s for c in self.gains if c in plan.cascades]
         if slos and min(slos) > 0.0 and min(slos) != self.window_s:
-            self.window_s = min(slos)
-            for rate in (self._certain, *self._images.values()):
-                rate.memory_s = MEMORY_SHARE * self.window_s
+            self._expect_within(min(slos))
         if self._found_s == -math.inf:
             self.price = plan.prices.get(variant_id, 0.0)
         for cascade_id, rate in self._images.items():

@@ -51,16 +51,21 @@ class ClassRouter:
         """Remember who may answer whom.
 
         Args:
-            cascades: By ``cascade_id``.
+            cascades: By ``cascade_id``; the owner may add some, and calls ``add`` then.
             classes: By ``class_id``.
         """
         self._cascades = cascades
-        self._candidates = {
-            class_id: tuple(c for c in request_class.cascade_ids if c in cascades)
-            for class_id, request_class in classes.items()
-        }
-        self._rotations = {class_id: Rotation() for class_id in classes}
-        self._mixed = _mixed_lights(cascades)
+        self._candidates: dict[str, tuple[str, ...]] = {}
+        self._rotations: dict[str, Rotation] = {}
+        self.add(classes)
+
+    def add(self, classes: Mapping[str, RequestClass]) -> None:
+        """Know further classes and the cascades that were added; known classes stay."""
+        for class_id, request_class in classes.items():
+            if class_id not in self._rotations:
+                members = tuple(c for c in request_class.cascade_ids if c in self._cascades)
+                self._candidates[class_id], self._rotations[class_id] = members, Rotation()
+        self._mixed = _mixed_lights(self._cascades)
 
     def choose(self, name: str, fleet: Fleet) -> str:
         """Return the cascade of the next query that names a cascade or a class.

@@ -59,6 +59,7 @@ def plan_to_proto(plan: Plan, age_s: float = 0.0) -> controller_pb2.Plan:
         solve_s=plan.solve_s,
         reason=plan.reason,
         age_s=age_s,
+        activation=plan.activation,
     )
     for worker_id in sorted(plan.placement):
         worker = plan.workers[worker_id]
@@ -141,4 +142,5 @@ def plan_from_proto(message: controller_pb2.Plan) -> Plan:
         status=message.status,
         solve_s=message.solve_s,
         reason=message.reason,
+        activation=message.activation,
     )

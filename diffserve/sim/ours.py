@@ -14,9 +14,10 @@ from diffserve.planning.observation import QueueState
 from diffserve.planning.planner import PlannerParameters, make_plan
 from diffserve.planning.problem import Objective
 from diffserve.planning.solver import Solver
-from diffserve.policy.balancer import Balancer, BalancerParameters
+from diffserve.policy.balancer import Balancer
 from diffserve.policy.demand import DemandParameters, DemandState
 from diffserve.policy.leases import ArrivalShares, with_leases
+from diffserve.policy.parameters import BalancerParameters
 from diffserve.profiles.latency import LatencyProfile
 from diffserve.sim.settings import LiveSettings
 from diffserve.sim.several import Balancers, added_up, name_of

@@ -147,6 +147,13 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         return orders.pin_threshold(self._state, request)
 
     @unary
+    async def ActivateCascades(
+        self, request: admin_pb2.ActivateCascadesRequest, context: Context
+    ) -> admin_pb2.ActivateCascadesResponse:
+        """Serve the cascades of another catalog too, one of them by default."""
+        return orders.activate_cascades(self._state, request)
+
+    @unary
     async def RestartWorker(
         self, request: admin_pb2.RestartWorkerRequest, context: Context
     ) -> admin_pb2.RestartWorkerResponse:

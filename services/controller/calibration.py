@@ -27,6 +27,10 @@ class CalibrationBook:
         self._uses_online_quality = uses_online_quality
         self._newest: dict[str, common_pb2.Calibration] = {}
 
+    def follow(self, catalog: Catalog) -> None:
+        """Answer for the cascades of another catalog from now on."""
+        self._catalog = catalog
+
     @property
     def discriminators(self) -> tuple[str, ...]:
         """Whose calibrations are of interest."""

@@ -166,16 +166,21 @@ class ControlLoop:
             return
         previous = state.board.in_force
         began_s = state.clock()
-        plan = await self._solve_in_thread(
-            state.observer.observe(workers, state.overrides), previous
-        )
+        # Orders that come while the solver runs are the next plan's.
+        overrides, catalog = state.overrides, state.catalog
+        plan = await self._solve_in_thread(state.observer.observe(workers, overrides), previous)
         plan = state.observer.balancers.with_leases(plan, previous)
         said = (
-            *state.overrides.sentences(state.catalog),
+            *overrides.sentences(catalog),
             *state.observer.calibrations.warnings(),
         )
         reason = "; ".join((plan.reason, *said))
-        plan = replace(plan, solve_s=state.clock() - began_s, reason=reason)
+        plan = replace(
+            plan,
+            solve_s=state.clock() - began_s,
+            reason=reason,
+            activation=overrides.activation_json(),
+        )
         state.metrics.solved(plan)
         if previous is not None and not is_periodic and has_same_content(plan, previous):
             return

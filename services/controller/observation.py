@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from diffserve.catalog import Catalog
 from diffserve.core import Plan, WorkerInfo
-from diffserve.planning.gather import observe_fleet
+from diffserve.planning.gather import class_of, observe_fleet
 from diffserve.planning.observation import FleetObservation, QueueState
 from diffserve.policy.demand import DemandParameters, DemandState
 from diffserve.telemetry.records import LoadBalancerReport
@@ -53,14 +53,25 @@ class Observer:
         self._read_s = clock()
         self._meter = ArrivalMeter(clock())
         self._last_count: ArrivalCount | None = None
-        # Bursts shorter than the SLO are absorbed by the queue, so that is the horizon. Demand is a
-        # class's: which cascade gets it is the plan's own doing.
-        self._parameters = {
-            class_id: DemandParameters(horizon_s=catalog.cascades[row.cascade_ids[0]].slo_s)
-            for class_id, row in sorted(catalog.classes.items())
-        }
+        self._parameters = _demand_parameters(catalog)
         self._demand = {class_id: DemandState() for class_id in self._parameters}
         self._load_s: dict[str, float] = {}
+
+    def follow(self, catalog: Catalog) -> None:
+        """Observe further cascades too.
+
+        Queries that name no cascade go to the new default from the next plan on. What was
+        estimated for the former one is expected there, and the other way round, until arrivals
+        tell: a new default planned for no demand would refuse queries meanwhile.
+        """
+        old, new = _default_class(self._catalog), _default_class(catalog)
+        self._catalog = catalog
+        self.calibrations.follow(catalog)
+        self._parameters = _demand_parameters(catalog)
+        known = {
+            class_id: self._demand.get(class_id, DemandState()) for class_id in catalog.classes
+        }
+        self._demand = {**known, old: known[new], new: known[old]}
 
     @property
     def age_s(self) -> float:
@@ -173,6 +184,23 @@ class Observer:
             quality={c: self.calibrations.quality(c) for c in self._catalog.cascades},
             load_s=self._load_s,
         )
+
+
+def _demand_parameters(catalog: Catalog) -> dict[str, DemandParameters]:
+    """Return how the demand of each request class is estimated.
+
+    Bursts shorter than the SLO are absorbed by the queue, so that is the horizon. Demand is a
+    class's: which cascade gets it is the plan's own doing.
+    """
+    return {
+        class_id: DemandParameters(horizon_s=catalog.cascades[row.cascade_ids[0]].slo_s)
+        for class_id, row in sorted(catalog.classes.items())
+    }
+
+
+def _default_class(catalog: Catalog) -> str:
+    name = catalog.default_cascade
+    return name if name in catalog.classes else class_of(name, catalog.classes)
 
 
 def _state_behind(demand_qps: float, parameters: DemandParameters) -> DemandState:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import grpc
 
-from diffserve.errors import InputError, NotFoundError, UnavailableError
+from diffserve.activation import activation_of
+from diffserve.errors import ConfigError, InputError, NotFoundError, UnavailableError
 from diffserve.rpc.v1 import admin_pb2, worker_pb2
 from services.controller import report
 from services.controller.latencies import common_device
@@ -50,6 +54,32 @@ def pin_threshold(
     return admin_pb2.PinThresholdResponse(share=share, planning_paused=state.is_paused)
 
 
+def activate_cascades(
+    state: ControllerState, request: admin_pb2.ActivateCascadesRequest
+) -> admin_pb2.ActivateCascadesResponse:
+    """Serve the cascades of a catalog file too, one of them by default, from the next plan on.
+
+    Raises:
+        InputError: the file is wrong or does not fit the deployment; names its field.
+    """
+    path = Path(request.name or "catalog.toml")
+    before = state.catalog
+    try:
+        activation = activation_of(before, path, request.catalog, request.cascade_id)
+        overrides = replace(
+            state.overrides, activation=activation.after(state.overrides.activation)
+        )
+        state.set_overrides(overrides)
+    except ConfigError as error:
+        raise InputError("catalog", str(error)) from None
+    state.membership.changed.set()
+    return admin_pb2.ActivateCascadesResponse(
+        added=sorted(set(state.catalog.cascades) - set(before.cascades)),
+        default_cascade=state.catalog.default_cascade,
+        planning_paused=state.is_paused,
+    )
+
+
 async def restart_worker(
     state: ControllerState, request: admin_pb2.RestartWorkerRequest
 ) -> admin_pb2.RestartWorkerResponse:
@@ -90,7 +120,7 @@ def registered(state: ControllerState, worker_id: str) -> Member:
 
 
 def _take_over(state: ControllerState, overrides: Overrides) -> None:
-    state.overrides = overrides
+    state.set_overrides(overrides)
     # Wakes the loop, which mirrors it to Redis and plans.
     state.membership.changed.set()
 

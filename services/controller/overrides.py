@@ -1,4 +1,4 @@
-"""What operators decided in place of catalog and planner: SLOs and fixed shares deferred."""
+"""What operators decided in place of catalog and planner: SLOs, fixed shares, more cascades."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from diffserve.activation import Activation
 from diffserve.catalog import Catalog
 from diffserve.core import Cascade
 from diffserve.errors import InputError
@@ -19,10 +20,12 @@ class Overrides:
     Attributes:
         slo_s: ``cascade_id`` -> allowed duration.
         pins: ``cascade_id`` -> share of light images to defer.
+        activation: Cascades beside the catalog's, and the default one; None: the catalog alone.
     """
 
     slo_s: Mapping[str, float] = field(default_factory=dict)
     pins: Mapping[str, float] = field(default_factory=dict)
+    activation: Activation | None = None
 
     def cascade(self, cascade: Cascade) -> Cascade:
         """Return a cascade with the SLO in force."""
@@ -62,11 +65,30 @@ class Overrides:
             for c, share in sorted(self.pins.items())
             if c in known
         ]
-        return (*slos, *pins)
+        activated = (
+            [f"{self.activation.default_cascade} is activated as the default cascade"]
+            if self.activation
+            else []
+        )
+        return (*slos, *pins, *activated)
+
+    def after(self, earlier: Overrides) -> Overrides:
+        """Return these with what was decided before."""
+        newer = self.activation
+        return Overrides(
+            slo_s={**earlier.slo_s, **self.slo_s},
+            pins={**earlier.pins, **self.pins},
+            activation=newer.after(earlier.activation) if newer else earlier.activation,
+        )
 
     def to_json(self) -> str:
         """Return these for Redis."""
-        return json.dumps({"slo_s": dict(self.slo_s), "pins": dict(self.pins)})
+        document = {"slo_s": dict(self.slo_s), "pins": dict(self.pins)}
+        return json.dumps({**document, "activation": self.activation_json()})
+
+    def activation_json(self) -> str:
+        """Return what is activated, for plans; empty: nothing."""
+        return self.activation.to_json() if self.activation else ""
 
     @classmethod
     def from_json(cls, document: str) -> Overrides:
@@ -78,9 +100,11 @@ class Overrides:
         row = json.loads(document)
         if not isinstance(row, dict):
             raise ValueError(f"overrides: {document[:40]!r} is no object")
+        text = row.get("activation")
         return cls(
             slo_s={str(c): float(s) for c, s in row.get("slo_s", {}).items()},
             pins={str(c): float(s) for c, s in row.get("pins", {}).items()},
+            activation=Activation.from_json(text) if text else None,
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from google.protobuf import json_format
 
 from diffserve.core import Plan
+from diffserve.errors import ConfigError
 from diffserve.rpc import convert
 from services.controller.overrides import Overrides
 from services.controller.plans import message_from_document
@@ -55,10 +57,12 @@ class Persistence:
         state.membership.restore(workers)
         state.is_paused = state.is_paused or is_paused
         # Orders that came before Redis answered win.
-        state.overrides = Overrides(
-            slo_s={**overrides.slo_s, **state.overrides.slo_s},
-            pins={**overrides.pins, **state.overrides.pins},
-        )
+        newer = state.overrides
+        try:
+            state.set_overrides(newer.after(overrides))
+        except ConfigError:
+            logger.exception("what was activated does not fit the catalog; starting without it")
+            state.set_overrides(newer.after(replace(overrides, activation=None)))
         if plan is not None:
             state.observer.seed_demand(plan)
             state.board.publish(plan, age_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from diffserve.activation import extended
 from diffserve.catalog import Catalog, load_catalog
 from diffserve.config import ControllerSettings
 from diffserve.errors import ConfigError
@@ -27,7 +28,7 @@ class ControllerState:
 
     Attributes:
         settings: As loaded at start.
-        catalog: Variants, cascades and starting profiles.
+        catalog: Variants, cascades and starting profiles, with what is activated.
         clock: Monotonic seconds.
         started_s: When this process started, by ``clock``.
         solver: Backend of the planner.
@@ -60,6 +61,19 @@ class ControllerState:
     metrics: ControllerMetrics = field(default_factory=ControllerMetrics)
     overrides: Overrides = field(default_factory=Overrides)
     watchers: dict[object, tuple[str, str]] = field(default_factory=dict)
+
+    def set_overrides(self, overrides: Overrides) -> None:
+        """Put orders in force, activated cascades among them.
+
+        Raises:
+            ConfigError: the catalog lacks what these refer to; nothing has changed then.
+        """
+        activation = overrides.activation
+        if activation is not None and activation != self.overrides.activation:
+            catalog = extended(self.catalog, activation)
+            self.observer.follow(catalog)
+            self.catalog = catalog
+        self.overrides = overrides
 
 
 def build_state(settings: ControllerSettings, clock: Callable[[], float]) -> ControllerState:

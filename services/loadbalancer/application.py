@@ -9,10 +9,13 @@ import time
 
 from diffserve.catalog import Catalog
 from diffserve.config import LoadBalancerSettings
+from diffserve.core import Plan
 from diffserve.observability.tracing import open_tracing
-from diffserve.policy.balancer import Balancer, BalancerParameters
+from diffserve.policy.balancer import Balancer
+from diffserve.policy.parameters import BalancerParameters
 from diffserve.rpc.server import Health
 from diffserve.telemetry.store import TelemetryStore
+from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.deciding import DecisionLogWatcher
 from services.loadbalancer.dispatcher import Dispatcher
 from services.loadbalancer.door import Door
@@ -38,10 +41,9 @@ class LoadBalancer:
 
     def __init__(self, settings: LoadBalancerSettings, catalog: Catalog) -> None:
         self._settings = settings
-        in_use = {v for c in catalog.cascades.values() for v in (c.light, c.heavy)}
         self.balancer = Balancer(
             catalog.cascades,
-            {variant_id: catalog.latency[variant_id] for variant_id in sorted(in_use)},
+            catalog.latency,
             BalancerParameters(
                 queue_length_max=settings.queue_length_max,
                 answer_margin_s=settings.answer_margin_s,
@@ -58,7 +60,8 @@ class LoadBalancer:
         self.dispatcher = Dispatcher(
             self.balancer, self._workers, settings.num_records_max, answers
         )
-        self.metrics = LoadBalancerMetrics(catalog, self.balancer)
+        self._catalog = CatalogInForce(catalog)
+        self.metrics = LoadBalancerMetrics(self._catalog, self.balancer)
         self.dispatcher.watchers.append(self.metrics)
         self._tracing = open_tracing(
             "loadbalancer", settings.otlp_endpoint, settings.loadbalancer_id
@@ -74,12 +77,11 @@ class LoadBalancer:
             self.dispatcher.watchers.append(self._decisions)
         self._workers.on_found = self.dispatcher.worker_found
         self._workers.on_lost = self.dispatcher.worker_lost
-        self.door = Door(catalog, self.dispatcher)
+        self.door = Door(self._catalog, self.dispatcher)
         is_traced = self._tracing is not None
         self.servicer = ImageGenerationServicer(self.door, is_traced=is_traced)
         self._status = ControllerStatus(settings.controller_address)
         self._http: HttpServer | None = None
-        self._catalog = catalog
         self._store: TelemetryStore | None = None
         self._plans: PlanFollower | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,11 +104,20 @@ class LoadBalancer:
             settings.controller_address,
             settings.loadbalancer_id,
             self._store,
-            self.dispatcher.apply_plan,
+            self._follow,
             f"{_reachable(settings.host)}:{port}",
         )
         self._tasks.append(asyncio.create_task(self._plans.run()))
         await self._plans.has_plan.wait()
+
+    def _follow(self, plan: Plan) -> None:
+        """Follow a newer plan; first the cascades that it brings, so that none is unknown."""
+        if plan.plan_id <= self.balancer.plan_id:
+            return
+        if self._catalog.follow(plan):
+            catalog = self._catalog.current
+            self.balancer.add_cascades(catalog.cascades, catalog.quality, catalog.classes)
+        self.dispatcher.apply_plan(plan)
 
     async def drain(self) -> None:
         """Refuse new queries, finish the accepted ones."""

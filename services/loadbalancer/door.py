@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 
-from diffserve.catalog import Catalog
 from diffserve.core import Outcome, Query
 from diffserve.errors import (
     BackendError,
@@ -20,6 +19,7 @@ from diffserve.errors import (
 )
 from diffserve.policy.actions import Finish
 from diffserve.rpc.v1 import common_pb2, generation_pb2
+from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.dispatcher import Dispatcher
 from services.loadbalancer.idempotency import check_same, singles_of
 from services.loadbalancer.live import Listener, LiveQuery
@@ -29,7 +29,7 @@ from services.loadbalancer.validation import check_request, preference, priority
 class Door:
     """Requests in, answers out; gRPC and HTTP are two ways to knock."""
 
-    def __init__(self, catalog: Catalog, dispatcher: Dispatcher) -> None:
+    def __init__(self, catalog: CatalogInForce, dispatcher: Dispatcher) -> None:
         self._catalog = catalog
         self._dispatcher = dispatcher
 
@@ -91,7 +91,7 @@ class Door:
         listener: Listener | None,
     ) -> list[LiveQuery]:
         """Return the queries of a call, new or known by their ids, with the call joined to each."""
-        name = check_request(request, self._catalog)
+        name = check_request(request, self._catalog.current)
         base_id = request.query_id or uuid.uuid4().hex
         lives: list[LiveQuery] = []
         try:
@@ -121,7 +121,7 @@ class Door:
         self, request: generation_pb2.GenerateRequest, name: str, budget_s: float
     ) -> LiveQuery:
         """Return a new query for one image."""
-        cascade = self._catalog.cascades[self._dispatcher.balancer.route(name)]
+        cascade = self._catalog.current.cascades[self._dispatcher.balancer.route(name)]
         now_s = time.monotonic()
         budgets_s = [self._dispatcher.balancer.slo_s(cascade.cascade_id), budget_s]
         if request.HasField("deadline_s"):
@@ -143,7 +143,7 @@ class Door:
         self, given: common_pb2.GenerationParameters, variant_id: str
     ) -> common_pb2.GenerationParameters:
         """Fill in what the client left open: size and seed."""
-        variant = self._catalog.variants[variant_id]
+        variant = self._catalog.current.variants[variant_id]
         parameters = common_pb2.GenerationParameters()
         parameters.CopyFrom(given)
         parameters.width = given.width or variant.width

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from diffserve.catalog import Catalog
 from diffserve.core import Outcome, Plan
 from diffserve.observability.instruments import Instruments, Sample
 from diffserve.observability.table import STAGES
 from diffserve.policy.actions import Action, Launch
 from diffserve.policy.balancer import Balancer
+from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.live import LiveQuery
 from services.loadbalancer.watching import Watcher
 
@@ -22,7 +22,7 @@ class LoadBalancerMetrics(Watcher):
         instruments: Everything, for the scrape.
     """
 
-    def __init__(self, catalog: Catalog, balancer: Balancer) -> None:
+    def __init__(self, catalog: CatalogInForce, balancer: Balancer) -> None:
         self.instruments = Instruments("loadbalancer", self._read)
         self._catalog = catalog
         self._balancer = balancer
@@ -70,7 +70,7 @@ class LoadBalancerMetrics(Watcher):
 
     def _read(self) -> Iterator[Sample]:
         balancer = self._balancer
-        for cascade_id in self._catalog.cascades:
+        for cascade_id in self._catalog.current.cascades:
             yield "queries_arrived_total", (cascade_id,), balancer.ledger.num_arrivals(cascade_id)
             for outcome, count in balancer.ledger.outcomes(cascade_id).items():
                 yield "queries_finished_total", (cascade_id, outcome.value), count

@@ -7,10 +7,10 @@ import logging
 import time
 import uuid
 
-from diffserve.catalog import Catalog
 from diffserve.policy.balancer import Balancer
 from diffserve.telemetry.records import CascadeReport, LoadBalancerReport, QueueReport
 from diffserve.telemetry.store import STORE_ERRORS, TelemetryStore
+from services.loadbalancer.activation import CatalogInForce
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,11 @@ class Reporter:
     """Publishes queue lengths, arrivals and outcomes."""
 
     def __init__(
-        self, loadbalancer_id: str, catalog: Catalog, balancer: Balancer, store: TelemetryStore
+        self,
+        loadbalancer_id: str,
+        catalog: CatalogInForce,
+        balancer: Balancer,
+        store: TelemetryStore,
     ) -> None:
         self._loadbalancer_id = loadbalancer_id
         self._incarnation = uuid.uuid4().hex
@@ -47,7 +51,7 @@ class Reporter:
                         for outcome, count in ledger.outcomes(cascade_id).items()
                     },
                 )
-                for cascade_id in sorted(self._catalog.cascades)
+                for cascade_id in sorted(self._catalog.current.cascades)
             },
         )
 

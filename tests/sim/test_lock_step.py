@@ -9,7 +9,8 @@ import numpy as np
 from diffserve.catalog import load_catalog
 from diffserve.core import Plan, WorkerInfo
 from diffserve.policy.actions import Action, Finish, Launch
-from diffserve.policy.balancer import Balancer, BalancerParameters
+from diffserve.policy.balancer import Balancer
+from diffserve.policy.parameters import BalancerParameters
 from diffserve.sim.cluster import Cluster, Environment
 from diffserve.sim.faults import Faults
 from diffserve.sim.hardware import Device, HardwareParameters, ServiceTimes

@@ -783,6 +783,64 @@ class PinThresholdResponse(_message.Message):
 Global___PinThresholdResponse: _TypeAlias = PinThresholdResponse  # noqa: Y015
 
 @_typing.final
+class ActivateCascadesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATALOG_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CASCADE_ID_FIELD_NUMBER: _builtins.int
+    catalog: _builtins.str
+    """A catalog file, TOML. Its variants and discriminators must be the running deployment's."""
+    name: _builtins.str
+    """Name of the file, for error messages."""
+    cascade_id: _builtins.str
+    """Cascade or request class of it that becomes the default; empty: the file's own default."""
+    def __init__(
+        self,
+        *,
+        catalog: _builtins.str = ...,
+        name: _builtins.str = ...,
+        cascade_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cascade_id", b"cascade_id", "catalog", b"catalog", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateCascadesRequest: _TypeAlias = ActivateCascadesRequest  # noqa: Y015
+
+@_typing.final
+class ActivateCascadesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDED_FIELD_NUMBER: _builtins.int
+    DEFAULT_CASCADE_FIELD_NUMBER: _builtins.int
+    PLANNING_PAUSED_FIELD_NUMBER: _builtins.int
+    default_cascade: _builtins.str
+    """What queries get that name no cascade."""
+    planning_paused: _builtins.bool
+    """No plan comes before planning is resumed, so nothing changes before that."""
+    @_builtins.property
+    def added(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Cascades that were not served before, sorted."""
+
+    def __init__(
+        self,
+        *,
+        added: _abc.Iterable[_builtins.str] | None = ...,
+        default_cascade: _builtins.str = ...,
+        planning_paused: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "default_cascade", b"default_cascade", "planning_paused", b"planning_paused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateCascadesResponse: _TypeAlias = ActivateCascadesResponse  # noqa: Y015
+
+@_typing.final
 class RestartWorkerRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -81,6 +81,11 @@ class AdminStub(object):
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.PinThresholdRequest.SerializeToString,
                 response_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.PinThresholdResponse.FromString,
                 _registered_method=True)
+        self.ActivateCascades = channel.unary_unary(
+                '/diffserve.rpc.v1.Admin/ActivateCascades',
+                request_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.ActivateCascadesRequest.SerializeToString,
+                response_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.ActivateCascadesResponse.FromString,
+                _registered_method=True)
         self.RestartWorker = channel.unary_unary(
                 '/diffserve.rpc.v1.Admin/RestartWorker',
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.RestartWorkerRequest.SerializeToString,
@@ -166,6 +171,13 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ActivateCascades(self, request, context):
+        """Serves the cascades of another catalog too, and makes one of them the default. Survives restarts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RestartWorker(self, request, context):
         """Drains a worker and has its process end with status 75; whatever supervises it starts it again.
         """
@@ -234,6 +246,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.PinThreshold,
                     request_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.PinThresholdRequest.FromString,
                     response_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.PinThresholdResponse.SerializeToString,
+            ),
+            'ActivateCascades': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateCascades,
+                    request_deserializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.ActivateCascadesRequest.FromString,
+                    response_serializer=diffserve_dot_rpc_dot_v1_dot_admin__pb2.ActivateCascadesResponse.SerializeToString,
             ),
             'RestartWorker': grpc.unary_unary_rpc_method_handler(
                     servicer.RestartWorker,
@@ -495,6 +512,33 @@ class Admin(object):
             '/diffserve.rpc.v1.Admin/PinThreshold',
             diffserve_dot_rpc_dot_v1_dot_admin__pb2.PinThresholdRequest.SerializeToString,
             diffserve_dot_rpc_dot_v1_dot_admin__pb2.PinThresholdResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateCascades(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/diffserve.rpc.v1.Admin/ActivateCascades',
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.ActivateCascadesRequest.SerializeToString,
+            diffserve_dot_rpc_dot_v1_dot_admin__pb2.ActivateCascadesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,8 @@ class AdminStub:
     """Fixes the share of light images that a cascade defers, or lets the planner choose it again.
     Survives restarts.
     """
+    ActivateCascades: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ActivateCascadesRequest, _admin_pb2.ActivateCascadesResponse]
+    """Serves the cascades of another catalog too, and makes one of them the default. Survives restarts."""
     RestartWorker: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RestartWorkerRequest, _admin_pb2.RestartWorkerResponse]
     """Drains a worker and has its process end with status 75; whatever supervises it starts it again."""
     WhatIf: _grpc.UnaryUnaryMultiCallable[_admin_pb2.WhatIfRequest, _admin_pb2.WhatIfResponse]
@@ -86,6 +88,8 @@ class AdminAsyncStub(AdminStub):
     """Fixes the share of light images that a cascade defers, or lets the planner choose it again.
     Survives restarts.
     """
+    ActivateCascades: _aio.UnaryUnaryMultiCallable[_admin_pb2.ActivateCascadesRequest, _admin_pb2.ActivateCascadesResponse]  # type: ignore[assignment]
+    """Serves the cascades of another catalog too, and makes one of them the default. Survives restarts."""
     RestartWorker: _aio.UnaryUnaryMultiCallable[_admin_pb2.RestartWorkerRequest, _admin_pb2.RestartWorkerResponse]  # type: ignore[assignment]
     """Drains a worker and has its process end with status 75; whatever supervises it starts it again."""
     WhatIf: _aio.UnaryUnaryMultiCallable[_admin_pb2.WhatIfRequest, _admin_pb2.WhatIfResponse]  # type: ignore[assignment]
@@ -169,6 +173,14 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         """Fixes the share of light images that a cascade defers, or lets the planner choose it again.
         Survives restarts.
         """
+
+    @_abc_1.abstractmethod
+    def ActivateCascades(
+        self,
+        request: _admin_pb2.ActivateCascadesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ActivateCascadesResponse, _abc.Awaitable[_admin_pb2.ActivateCascadesResponse]]:
+        """Serves the cascades of another catalog too, and makes one of them the default. Survives restarts."""
 
     @_abc_1.abstractmethod
     def RestartWorker(

@@ -149,6 +149,7 @@ class Plan(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     AGE_S_FIELD_NUMBER: _builtins.int
     LOADBALANCERS_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
     plan_id: _builtins.int
     """Strictly increasing, also across controller restarts."""
     solver: _builtins.str
@@ -161,6 +162,11 @@ class Plan(_message.Message):
     """One sentence: why this plan."""
     age_s: _builtins.float
     """Seconds since the controller made it, at sending time."""
+    activation: _builtins.str
+    """Cascades and request classes that operators activated beside those of the catalog file, and the
+    default cascade: a JSON object with `default_cascade`, `cascade` and `request_class`, whose
+    entries are those of catalog files. Empty: the file alone holds.
+    """
     @_builtins.property
     def placements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Placement]:
         """One per placed worker."""
@@ -190,10 +196,11 @@ class Plan(_message.Message):
         reason: _builtins.str = ...,
         age_s: _builtins.float = ...,
         loadbalancers: _abc.Iterable[Global___LoadBalancerShare] | None = ...,
+        activation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "cascades", b"cascades", "loadbalancers", b"loadbalancers", "placements", b"placements", "plan_id", b"plan_id", "reason", b"reason", "solve_s", b"solve_s", "solver", b"solver", "status", b"status", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "age_s", b"age_s", "cascades", b"cascades", "loadbalancers", b"loadbalancers", "placements", b"placements", "plan_id", b"plan_id", "reason", b"reason", "solve_s", b"solve_s", "solver", b"solver", "status", b"status", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 import diffserve
-from diffserve.catalog import Catalog
 from diffserve.errors import InputError, NotFoundError
 from diffserve.observability.instruments import CONTENT_TYPE
 from diffserve.observability.propagation import TRACEPARENT, incoming
+from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.door import Door
 from services.loadbalancer.http import console, errors, images
 from services.loadbalancer.http.console import StatusSource
@@ -36,7 +36,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 def make_app(
-    door: Door, catalog: Catalog, is_ready: Callable[[], bool], status: StatusSource
+    door: Door, catalog: CatalogInForce, is_ready: Callable[[], bool], status: StatusSource
 ) -> FastAPI:
     """Return the application.
 
@@ -66,18 +66,16 @@ def make_app(
     return app
 
 
-def _add_models(app: FastAPI, catalog: Catalog) -> None:
-    names = sorted({*catalog.classes, *catalog.cascades})
-
+def _add_models(app: FastAPI, catalog: CatalogInForce) -> None:
     @app.get("/v1/models", tags=["models"])
     async def models() -> Models:
         """List cascades and request classes, which `model` may name."""
-        return Models(data=[Model(id=name) for name in names])
+        return Models(data=[Model(id=name) for name in catalog.names])
 
     @app.get("/v1/models/{name}", tags=["models"], responses={404: {"model": ErrorAnswer}})
     async def model(name: str) -> Model:
         """Return one of them."""
-        if name not in names:
+        if name not in catalog.names:
             raise NotFoundError(f"model: no cascade or class {name!r}")
         return Model(id=name)
 

@@ -12,9 +12,9 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
-from diffserve.catalog import Catalog
 from diffserve.errors import DiffServeError
 from diffserve.rpc.v1 import common_pb2, generation_pb2
+from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.door import Door
 from services.loadbalancer.http import translation
 from services.loadbalancer.http.errors import to_response
@@ -33,7 +33,7 @@ def static_files() -> StaticFiles:
     return _FreshFiles(directory=STATIC)
 
 
-def routes(door: Door, catalog: Catalog, status: StatusSource) -> APIRouter:
+def routes(door: Door, catalog: CatalogInForce, status: StatusSource) -> APIRouter:
     """Return the page and its calls; they are no API, so they are not documented."""
     router = APIRouter(include_in_schema=False)
 
@@ -43,12 +43,12 @@ def routes(door: Door, catalog: Catalog, status: StatusSource) -> APIRouter:
 
     @router.get("/api/playground")
     async def playground() -> JSONResponse:
-        names = sorted({*catalog.classes, *catalog.cascades})
+        current = catalog.current
         return JSONResponse(
             {
-                "default": catalog.default_cascade,
-                "models": names,
-                "examples": [{"kind": e.kind, "text": e.text} for e in catalog.examples],
+                "default": current.default_cascade,
+                "models": catalog.names,
+                "examples": [{"kind": e.kind, "text": e.text} for e in current.examples],
             }
         )
 

@@ -64,7 +64,7 @@ class Client:
                 "worker_id": worker_id,
                 "address": address,
                 "device": "cpu",
-                "resident": ["mock-light", "mock-heavy"],
+                "resident": sorted(self.state.catalog.variants),
                 "incarnation": f"{worker_id}-first",
                 **fields,
             }
@@ -227,6 +227,7 @@ class ScriptedLoadBalancer:
     def __init__(self, redis_url: str, name: str = "lb-0", incarnation: str = "one") -> None:
         self.store = TelemetryStore(redis_url)
         self.name = name
+        self.cascade_id = "mock"
         self.incarnation = incarnation
         self.qps = 0.0
         self.arrivals = 0.0
@@ -247,7 +248,7 @@ class ScriptedLoadBalancer:
                 incarnation=self.incarnation,
                 plan_id=self.plan_id,
                 queues=self.queues,
-                cascades={"mock": cascade},
+                cascades={self.cascade_id: cascade},
             )
         )
 

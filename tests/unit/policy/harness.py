@@ -18,7 +18,8 @@ from diffserve.core import (
     WorkerInfo,
 )
 from diffserve.policy.actions import Abort, Action, Bypass, Defer, Finish, Launch, Shadow
-from diffserve.policy.balancer import Balancer, BalancerParameters
+from diffserve.policy.balancer import Balancer
+from diffserve.policy.parameters import BalancerParameters
 from diffserve.profiles.curves import QualityCurve
 from diffserve.profiles.latency import LatencyProfile
 

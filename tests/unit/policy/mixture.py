@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from diffserve.core import Cascade, CascadePlan, Plan, RequestClass, WorkerInfo
-from diffserve.policy.balancer import Balancer, BalancerParameters
+from diffserve.policy.balancer import Balancer
+from diffserve.policy.parameters import BalancerParameters
 from diffserve.profiles.latency import LatencyProfile
 from tests.unit.policy.harness import QUALITY, Harness
 

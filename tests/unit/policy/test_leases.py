@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffserve.core import Outcome, Plan
-from diffserve.policy.balancer import Balancer, BalancerParameters
+from diffserve.policy.balancer import Balancer
 from diffserve.policy.leases import (
     ArrivalShares,
     Tenure,
@@ -20,6 +20,7 @@ from diffserve.policy.leases import (
     two_choices,
     with_leases,
 )
+from diffserve.policy.parameters import BalancerParameters
 from tests.unit.policy.harness import CASCADE, HEAVY, LIGHT, QUALITY, make_query, plan
 
 

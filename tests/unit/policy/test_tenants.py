@@ -8,7 +8,8 @@ import pytest
 
 from diffserve.core import Outcome, Priority, Query, RefusalCause
 from diffserve.policy import tenants as module
-from diffserve.policy.balancer import Balancer, BalancerParameters
+from diffserve.policy.balancer import Balancer
+from diffserve.policy.parameters import BalancerParameters
 from diffserve.policy.tenants import TenantLimits, Tenants
 from tests.unit.policy.harness import CASCADE, HEAVY, LIGHT, QUALITY, Harness, make_query, plan
 

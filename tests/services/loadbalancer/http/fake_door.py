@@ -13,6 +13,7 @@ import httpx
 from diffserve.catalog import load_catalog
 from diffserve.errors import DiffServeError
 from diffserve.rpc.v1 import common_pb2, generation_pb2
+from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.http.app import make_app
 from services.loadbalancer.http.server import HttpServer
 
@@ -84,7 +85,7 @@ def _answer(request: generation_pb2.GenerateRequest) -> generation_pb2.GenerateR
 @contextlib.asynccontextmanager
 async def serving(door: FakeDoor, *, is_ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
     """Serve the application with a door; yield a client of it."""
-    app = make_app(door, load_catalog("mock"), lambda: is_ready, _status)  # type: ignore[arg-type]
+    app = make_app(door, CatalogInForce(load_catalog("mock")), lambda: is_ready, _status)  # type: ignore[arg-type]
     server = HttpServer(app, "127.0.0.1", 0)
     await server.start()
     try:
