@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from diffserve import __version__
 from diffserve.telemetry.server import free_port
+from tests.catalogs import FURTHER
 
 SERVICES = ("CONTROLLER", "LOADBALANCER", "WORKER", "DISCRIMINATOR")
 HEAVY_MODULES = ("torch", "diffusers", "transformers", "grpc", "pydantic", "redis", "numpy")
@@ -90,6 +92,26 @@ def test_unknown_variable_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "arguments", "says"),
+    [
+        (None, (), "catalog: no file {path}; shipped catalogs: "),
+        ('default_cascade = "a"', (), "{path}: variant: Field required"),
+        (FURTHER, ("--cascade", "near"), "--cascade: {path} has no 'near'; there is far"),
+    ],
+)
+def test_a_catalog_is_checked_before_anybody_is_asked_to_activate_it(
+    text: str | None, arguments: tuple[str, ...], says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "new.toml"
+    if text is not None:
+        path.write_text(text)
+    nobody = f"127.0.0.1:{free_port()}"
+    done = run("cascade", "activate", str(path), *arguments, "--address", nobody)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"diffserve: {says.format(path=path)}")
+
+
+@pytest.mark.parametrize(
     ("arguments", "service"),
     [
         (["generate", "an owl", "-o", "owl.png"], "load balancer"),
@@ -99,6 +121,7 @@ def test_unknown_variable_is_named() -> None:
         (["workers", "list"], "controller"),
         (["workers", "drain", "worker-0"], "controller"),
         (["cascade", "list"], "controller"),
+        (["cascade", "activate", "mock"], "controller"),
         (["planning", "pause"], "controller"),
         (["plan", "why"], "controller"),
         (["plan", "history"], "controller"),

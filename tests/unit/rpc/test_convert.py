@@ -48,6 +48,7 @@ def plans(draw: st.DrawFn) -> Plan:
         solver=draw(names),
         status=draw(names),
         solve_s=draw(st.floats(0, 10)),
+        activation=draw(st.text(max_size=20)),
         reason=draw(st.text(max_size=20)),
     )
 
