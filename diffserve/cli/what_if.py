@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from diffserve.activation import Activation, extended
 from diffserve.catalog import Catalog, load_catalog
 from diffserve.cli.assumed_plan import plan_for
 from diffserve.cli.connection import admin
@@ -25,6 +26,7 @@ from diffserve.cli.output import (
 )
 from diffserve.cli.simulate import progress
 from diffserve.config import ControllerSettings, load_settings
+from diffserve.errors import ConfigError
 from diffserve.profiles.latency import LatencyProfile
 from diffserve.rpc.v1 import admin_pb2, controller_pb2
 from diffserve.sim.run import Simulation, simulate
@@ -131,7 +133,18 @@ def _live(
             for rate, count in itertools.product(rates, counts)
         ]
     settings = load_settings(ControllerSettings, environ=os.environ)
-    return as_measured(load_catalog(settings.catalog), known.cascades), answers
+    catalog = as_activated(load_catalog(settings.catalog), answers[0].plan.activation)
+    return as_measured(catalog, known.cascades), answers
+
+
+def as_activated(catalog: Catalog, activation: str) -> Catalog:
+    """Return a catalog with what a plan says is activated beside it, where that fits."""
+    if not activation:
+        return catalog
+    try:
+        return extended(catalog, Activation.from_json(activation))
+    except ConfigError:
+        return catalog  # it is not the deployment's, and `as_measured` says so
 
 
 def as_measured(catalog: Catalog, live: Sequence[admin_pb2.CascadeInfo]) -> Catalog:

@@ -86,7 +86,11 @@ class WhatIf:
                 time_limit_s=state.settings.solver_time_limit_s,
             )
         total_qps = sum(assumed.get(c, state.observer.mean_qps(c)) for c in state.catalog.classes)
-        plan = replace(plan, solve_s=state.clock() - began_s)
+        plan = replace(
+            plan,
+            solve_s=state.clock() - began_s,
+            activation=state.overrides.activation_json(),
+        )
         return Answer(plan=plan, qps=total_qps, num_workers=len(workers))
 
 

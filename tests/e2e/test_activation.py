@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import grpc
+import pytest
 
 from diffserve.rpc.v1 import common_pb2
 from tests.catalogs import FURTHER, RUNNING
@@ -60,6 +61,7 @@ async def restarted(stack: Stack) -> None:
                 return
 
 
+@pytest.mark.slow  # half a minute
 async def test_a_cascade_goes_live_under_load_and_survives_the_controller(tmp_path: Path) -> None:
     running, further = tmp_path / "running.toml", tmp_path / "further.toml"
     running.write_text(RUNNING)

@@ -64,6 +64,8 @@ async def test_an_activated_cascade_is_planned_and_told_to_every_load_balancer(
         assert (list(answer.added), answer.default_cascade) == (["far"], "far")
         assert not answer.planning_paused
         plan = await client.plan_where(carries_far)
+        asked = await client.admin.WhatIf(admin_pb2.WhatIfRequest(qps=5.0), timeout=10)
+        assert asked.plan.activation == plan.activation
         assert "far is activated as the default cascade" in plan.reason
         assert await listed(client) == {"near": False, "far": True}
         assert {c.cascade_id for c in (await client.status()).cascades} == {"near", "far"}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from diffserve.activation import activation_of
 from diffserve.catalog import load_catalog
 from diffserve.cli.output import CliError
-from diffserve.cli.what_if import Request, as_measured, parse_list, run_what_if
+from diffserve.cli.what_if import Request, as_activated, as_measured, parse_list, run_what_if
 from diffserve.errors import ConfigError
 from diffserve.rpc.v1 import admin_pb2
+from tests.catalogs import FURTHER, RUNNING
 
 
 def asked(**changes: object) -> Request:
@@ -57,6 +60,17 @@ def test_wrong_questions_are_named() -> None:
         run_what_if(asked(qps=""), as_json=True)
     with pytest.raises(ConfigError, match="no 'nosuch' in catalog mock; there is mock"):
         run_what_if(asked(cascade_id="nosuch"), as_json=True)
+
+
+def test_activated_cascades_can_be_simulated_too(tmp_path: Path) -> None:
+    path = tmp_path / "running.toml"
+    path.write_text(RUNNING)
+    running = load_catalog(str(path))
+    activation = activation_of(running, path, FURTHER, "").to_json()
+    assert as_activated(running, activation).default_cascade == "far"
+    assert as_activated(running, "") is running
+    mock = load_catalog("mock")
+    assert as_activated(mock, activation) is mock
 
 
 def test_live_latencies_and_slos_replace_the_catalogs() -> None:

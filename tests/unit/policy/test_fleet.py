@@ -173,6 +173,23 @@ def test_queue_of_a_dropped_cascade_is_finished_by_those_who_served_it() -> None
     assert not house.pool("tiny").members
 
 
+def test_an_added_stage_of_a_variant_goes_on_with_what_was_learnt() -> None:
+    house = Fleet(mixture.PROFILES, [mixture.CASCADES["near"]])
+    house.follow(mixture.plan({"t": "tiny", "w": "mid"}))
+    heavy = house.pool("mid", CascadeStage.HEAVY)
+    for _ in range(50):
+        house.start(batch(heavy))
+        house.observe(batch(heavy), 0.6, is_stopped=False)
+        house.release(batch(heavy))
+    house.start(batch(heavy))
+    house.add([mixture.CASCADES["far"]])
+    light = house.pool("mid", LIGHT_STAGE)
+    assert light.profile.execution_s(1) == pytest.approx(0.6, rel=0.05)
+    assert (list(light.members), list(light.idle)) == (["w"], [])
+    house.release(batch(heavy))
+    assert list(light.idle) == list(heavy.idle) == ["w"]
+
+
 def test_observations_of_all_types_teach_one_profile() -> None:
     slow = LatencyProfile({1: 0.2, 2: 0.3, 4: 0.5})
     house = Fleet({"light": LIGHT, "heavy": HEAVY}, [CASCADE], {"light": {"slow": slow}})

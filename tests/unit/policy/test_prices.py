@@ -145,3 +145,17 @@ def test_another_slo_in_a_plan_is_the_new_window() -> None:
     assert found.share("c", pool(), 61.0) >= before
     found.follow("heavy", told, 62.0)
     assert found.window_s == 20.0, "a plan that tells no SLO changes none"
+
+
+def test_a_cascade_that_joins_competes_at_once() -> None:
+    heavy, found = pool(), price(4.0)
+    assert found.share("c", heavy, 60.0) > 0.0
+    joining = PoolPrice(gains={"steep": STEEP_GAIN}, window_s=3.0)
+    found.join(joining)
+    assert found.window_s == 3.0
+    # Sooner than the price would be found anew.
+    assert found.share("steep", heavy, 60.0 + REFRESH_S / 10.0) > 0.0
+    for index in range(200):
+        found.image("steep", 60.0 + index / 40.0)
+    later_s = 65.0 + REFRESH_S
+    assert found.share("steep", heavy, later_s) > found.share("c", heavy, later_s)
