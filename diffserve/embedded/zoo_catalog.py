@@ -72,6 +72,8 @@ def catalog_text(
 ) -> str:
     """Return a catalog as TOML; see ``diffserve.catalog`` for its meaning.
 
+    Discriminators are all there, so that cascades that use others can be activated later.
+
     Args:
         head: A line for people, at the top.
         served: The cascades, the default one first.
@@ -79,7 +81,7 @@ def catalog_text(
         profiles: Every variant's costs.
         root: Folder of the models' folders as the catalog is to name it; see ``relative``.
     """
-    discriminators = sorted({cascade.name.discriminator for cascade in served})
+    used = {cascade.name.discriminator for cascade in served}
     return "\n".join(
         (
             f"# {head}:",
@@ -87,7 +89,7 @@ def catalog_text(
             f'default_cascade = "{served[0].cascade_id}"',
             EXAMPLES,
             *(_variant(presets[name], profiles[name], root) for name in presets),
-            *(_discriminator(name, root) for name in discriminators),
+            *(_discriminator(name, root, is_used=name in used) for name in DISCRIMINATORS),
             *map(_cascade, served),
         )
     )
@@ -116,9 +118,10 @@ latency_s = {{ {table} }}
 """
 
 
-def _discriminator(name: str, root: Path) -> str:
+def _discriminator(name: str, root: Path, *, is_used: bool) -> str:
     kind = DISCRIMINATORS[name]
-    return f"""[discriminator.{name}]
+    remark = "" if is_used else "# No cascade here uses it; one that is activated later may.\n"
+    return f"""{remark}[discriminator.{name}]
 scorer = "{kind.__module__}:{kind.__name__}"
 source = "{root / name}"
 """

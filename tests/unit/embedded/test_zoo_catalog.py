@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from diffserve.activation import activation_of, extended
 from diffserve.catalog import load_catalog
 from diffserve.embedded.choice import Choice, PairName, cascade_id, choose
+from diffserve.embedded.evaluate import DISCRIMINATORS
 from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes
 from diffserve.embedded.presets import HEAVY, LIGHT, MEDIUM, WEIGHTS
 from diffserve.embedded.zoo_catalog import Profile, Served, catalog_text, relative
@@ -21,10 +24,10 @@ PROFILE = Profile(
 )
 
 
-def choice() -> Choice:
+def choice(discriminator: str = "sprite-discriminator") -> Choice:
     ranks = np.arange(NUM_PROMPTS) / NUM_PROMPTS
     pairs = {
-        PairName(light, heavy, "sprite-discriminator"): PairedOutcomes(
+        PairName(light, heavy, discriminator): PairedOutcomes(
             light=(ranks < ACCURACY[light]).astype(float),
             heavy=(ranks < ACCURACY[heavy]).astype(float),
             confidences=1.0 - ranks,
@@ -45,19 +48,26 @@ def choice() -> Choice:
     return choose(pairs, singles, 0.97)
 
 
-def test_services_can_load_what_was_chosen(tmp_path: Path) -> None:
-    found, profiles = choice(), dict.fromkeys(PRESETS, PROFILE)
-    path = tmp_path / "deep" / "cascades.toml"
-    path.parent.mkdir()
-    served = [
+def served(found: Choice) -> list[Served]:
+    return [
         Served(cascade_id=cascade_id(c.name), name=c.name, outcomes=c.outcomes, remark="Kept.")
         for c in (found.default, found.candidates[0])
     ]
-    root = relative(WEIGHTS, path.parent)
-    path.write_text(catalog_text("Ours", served, PRESETS, profiles, root))
+
+
+def written(found: Choice, folder: Path) -> str:
+    profiles = dict.fromkeys(PRESETS, PROFILE)
+    return catalog_text("Ours", served(found), PRESETS, profiles, relative(WEIGHTS, folder))
+
+
+def test_services_can_load_what_was_chosen(tmp_path: Path) -> None:
+    found = choice()
+    path = tmp_path / "deep" / "cascades.toml"
+    path.parent.mkdir()
+    path.write_text(written(found, path.parent))
     catalog = load_catalog(str(path))
     assert catalog.default_cascade == "sprite-medium-sprite-heavy"
-    assert set(catalog.cascades) == {cascade.cascade_id for cascade in served}
+    assert set(catalog.cascades) == {cascade.cascade_id for cascade in served(found)}
     variant = catalog.variants[HEAVY.name]
     assert (Path(variant.source) / "model_index.json").exists()
     assert (variant.memory_bytes, variant.load_s) == (9, 0.5)
@@ -65,3 +75,16 @@ def test_services_can_load_what_was_chosen(tmp_path: Path) -> None:
     curve = catalog.quality[catalog.default_cascade]
     assert curve.quality_at(0.0) == 0.9
     assert curve.quality_at(1.0) == 1.0
+
+
+@pytest.mark.parametrize("discriminator", DISCRIMINATORS)
+def test_what_was_chosen_can_be_activated_where_the_shipped_models_run(
+    discriminator: str, tmp_path: Path
+) -> None:
+    found = choice(discriminator)
+    running = load_catalog("embedded")
+    added = activation_of(running, Path("cascades.toml"), written(found, tmp_path), "")
+    after = extended(running, added)
+    assert after.default_cascade == cascade_id(found.default.name)
+    assert after.cascades[after.default_cascade].discriminator == discriminator
+    assert "sprites" in after.cascades

@@ -181,6 +181,7 @@ def test_an_added_stage_of_a_variant_goes_on_with_what_was_learnt() -> None:
         house.start(batch(heavy))
         house.observe(batch(heavy), 0.6, is_stopped=False)
         house.release(batch(heavy))
+        house.ended(batch(heavy))
     house.start(batch(heavy))
     house.add([mixture.CASCADES["far"]])
     light = house.pool("mid", LIGHT_STAGE)
