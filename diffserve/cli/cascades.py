@@ -99,7 +99,7 @@ def cascade_activate(
     new name. Going back is activating the former catalog.
 
     Examples: diffserve cascade activate measured.toml;
-    diffserve cascade activate hadis --cascade sdturbo
+    diffserve cascade activate measured.toml --cascade quick
     """
     from diffserve.cli.cascade import activate
 
