@@ -112,7 +112,10 @@ def plan_fleet(
 
     def service(name: str, kind: str, **own: str) -> ChildSpec:
         # The load balancer has an HTTP port already.
-        metrics_port = own.get("http_port") or str(free_port())
+        metrics_port = own.get("http_port")
+        if metrics_port is None:
+            ports[f"{name} metrics"] = free_port(ports.values())
+            metrics_port = str(ports[f"{name} metrics"])
         own.setdefault("metrics_port", "0" if "http_port" in own else metrics_port)
         return ChildSpec(
             name=name,
@@ -206,15 +209,18 @@ def _ports(settings: UpSettings, workers: int) -> dict[str, int]:
     if not settings.redis_url:
         wanted["redis"] = ("redis_port", settings.redis_port)
     ports: dict[str, int] = {}
+    taken = ports.values()
     for name, (setting, port) in wanted.items():
-        if port and port in ports.values():
+        if port and port in taken:
             raise ConfigError(f"up.{setting}: {port} is also the port of another service")
-        ports[name] = _claim(settings.host, setting, port) if port else free_port()
+        ports[name] = _claim(settings.host, setting, port) if port else free_port(taken)
     candidate = settings.worker_port
     for name in _worker_names(workers):
-        while candidate and candidate in ports.values():
+        while candidate and candidate in taken:
             candidate += 1
-        ports[name] = _claim(settings.host, "worker_port", candidate) if candidate else free_port()
+        ports[name] = (
+            _claim(settings.host, "worker_port", candidate) if candidate else free_port(taken)
+        )
         candidate = candidate and candidate + 1
     return ports
 

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from diffserve.errors import ConfigError
@@ -47,13 +48,15 @@ def server_command(binary: Path, port: int, directory: Path) -> list[str]:
     ]
 
 
-def free_port() -> int:
-    """Return a TCP port that was free on loopback a moment ago.
+def free_port(taken: Collection[int] = ()) -> int:
+    """Return a TCP port that was free on loopback a moment ago, none of those promised already.
 
     Not one that the system would choose: it chooses those for outgoing connections too, and a busy
     machine makes one on it before the service that is to listen there has started.
     """
     for port in random.SystemRandom().sample(LISTENING_PORTS, len(LISTENING_PORTS)):
+        if port in taken:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -118,3 +118,14 @@ def test_free_ports_are_not_those_of_outgoing_connections() -> None:
     ports = {free_port() for _ in range(50)}
     assert ports <= set(LISTENING_PORTS)
     assert len(ports) > 40
+
+
+def test_no_two_services_are_given_one_free_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing listens yet, so a port looks free again and again."""
+    monkeypatch.setattr("diffserve.telemetry.server.LISTENING_PORTS", LISTENING_PORTS[:60])
+    for _ in range(5):
+        children = fleet_of(num_workers=6).children()
+        addresses = {child.address for child in children}
+        metrics = {child.metrics for child in children if child.metrics}
+        assert len(addresses) == len(children) == 10
+        assert len(addresses | metrics) == 10 + 9, "each but Redis has a port for metrics"
