@@ -10,10 +10,7 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Admin = Annotated[
-    str, typer.Option("--address", metavar="HOST:PORT", help="Controller; default: by settings.")
-]
+from diffserve.cli.options import Admin, Jobs, Json, Variants, Weights
 
 cascade_app = typer.Typer(help="Cascades: list, build, measure, activate.", no_args_is_help=True)
 
@@ -31,9 +28,7 @@ def cascade_build(
     out: Annotated[
         str, typer.Option(metavar="DIR", help="Gets cascades.toml and cascades.md.")
     ] = "build/cascades",
-    variants: Annotated[
-        str, typer.Option(metavar="A,B,...", help="At least two of the shipped; default: all.")
-    ] = "",
+    variants: Variants = "",
     prompts: Annotated[int, typer.Option(min=2, help="Of each of six levels.")] = 40,
     budget_minutes: Annotated[
         float, typer.Option(min=0.1, help="Drawing stops then; what is there counts.")
@@ -41,10 +36,8 @@ def cascade_build(
     quality_kept: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the best variant's accuracy to keep.")
     ] = 0.97,
-    weights: Annotated[
-        str, typer.Option(metavar="DIR", help="Of `diffserve train`; default: the shipped ones.")
-    ] = "",
-    jobs: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = 2,
+    weights: Weights = "",
+    jobs: Jobs = 2,
     as_json: Json = False,
 ) -> None:
     """Construct cascades from the embedded variants: profile, draw, grade, choose, write."""

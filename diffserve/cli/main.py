@@ -14,13 +14,10 @@ import typer
 from diffserve.cli.cascades import cascade_app
 from diffserve.cli.models import register as register_models
 from diffserve.cli.operators import register
+from diffserve.cli.options import Admin, Json, WorkerId
 from diffserve.cli.output import CliError
 from diffserve.errors import DiffServeError
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Admin = Annotated[
-    str, typer.Option("--address", metavar="HOST:PORT", help="Controller; default: by settings.")
-]
 Port = Annotated[int | None, typer.Option(help="0 takes any free port.")]
 
 app = typer.Typer(
@@ -375,9 +372,6 @@ def workers_list(address: Admin = "", as_json: Json = False) -> None:
     from diffserve.cli.workers import list_workers
 
     list_workers(address, as_json=as_json)
-
-
-WorkerId = Annotated[str, typer.Argument(help="As `diffserve workers list` shows it.")]
 
 
 @workers_app.command("drain")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+from diffserve.cli.options import Jobs, Json, Variants, Weights
 
 
 def register(app: typer.Typer) -> None:
@@ -51,9 +51,7 @@ def evaluate(
     quick: Annotated[
         bool, typer.Option("--quick", help="In two or three minutes: no features, no page.")
     ] = False,
-    variants: Annotated[
-        str, typer.Option(metavar="A,B,...", help="At least two of the shipped; default: all.")
-    ] = "",
+    variants: Variants = "",
     prompts: Annotated[
         int | None, typer.Option(min=1, help="A level and seed; default: 60, with --quick 12.")
     ] = None,
@@ -61,13 +59,11 @@ def evaluate(
     out: Annotated[
         str, typer.Option(metavar="DIR", help="Gets results/embedded.md and images/.")
     ] = "docs",
-    weights: Annotated[
-        str, typer.Option(metavar="DIR", help="Of `diffserve train`; default: the shipped ones.")
-    ] = "",
+    weights: Weights = "",
     catalog: Annotated[
         str, typer.Option(metavar="FILE", help="Also write the catalog of the shipped cascade.")
     ] = "",
-    jobs: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = 2,
+    jobs: Jobs = 2,
     as_json: Json = False,
 ) -> None:
     """Measure the embedded models on held-out prompts and write a page with plots and pictures."""

@@ -9,12 +9,9 @@ from typing import Annotated
 
 import typer
 
+from diffserve.cli.options import Admin, Json, WorkerId
 from diffserve.cli.output import CliError
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Admin = Annotated[
-    str, typer.Option("--address", metavar="HOST:PORT", help="Controller; default: by settings.")
-]
 Cascade = Annotated[
     str, typer.Option(help="As `diffserve cascade list` shows it; default: the deployment's.")
 ]
@@ -78,9 +75,6 @@ def plan_history(
     from diffserve.cli.plan_history import show_history
 
     show_history(limit, address, as_json=as_json)
-
-
-WorkerId = Annotated[str, typer.Argument(help="As `diffserve workers list` shows it.")]
 
 
 def workers_restart(

@@ -1,0 +1,20 @@
+"""Options and arguments that several commands share: flags and help, each written once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Admin = Annotated[
+    str, typer.Option("--address", metavar="HOST:PORT", help="Controller; default: by settings.")
+]
+WorkerId = Annotated[str, typer.Argument(help="As `diffserve workers list` shows it.")]
+Variants = Annotated[
+    str, typer.Option(metavar="A,B,...", help="At least two of the shipped; default: all.")
+]
+Weights = Annotated[
+    str, typer.Option(metavar="DIR", help="Of `diffserve train`; default: the shipped ones.")
+]
+Jobs = Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")]
