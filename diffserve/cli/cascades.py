@@ -61,7 +61,7 @@ def cascade_measure(
     share: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Share deferred; default: the planner's.")
     ] = None,
-    prompts: Annotated[int, typer.Option(min=1, help="Held-out prompts, easy to hard.")] = 120,
+    prompts: Annotated[int, typer.Option(min=1, help="Of each of six levels.")] = 20,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Of prompts and noise.")] = 0,
     as_json: Json = False,
@@ -69,9 +69,7 @@ def cascade_measure(
     """Serve embedded models live; tell accuracy and device time against the heavy model alone."""
     from diffserve.cli.measure import Request, measure_cascade
 
-    request = Request(
-        catalog=catalog, share=share, num_prompts=prompts, num_workers=workers, seed=seed
-    )
+    request = Request(catalog=catalog, share=share, count=prompts, num_workers=workers, seed=seed)
     measure_cascade(request, as_json=as_json)
 
 

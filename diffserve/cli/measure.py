@@ -13,28 +13,30 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
 from diffserve.catalog import load_catalog
+from diffserve.cli.connection import CALL_TIMEOUT_S
 from diffserve.cli.output import emit_json, percent, stdout, table
-from diffserve.cli.simulate import progress
-from diffserve.embedded.captions import Prompt, sample_prompt
+from diffserve.cli.progress import progress_bar
+from diffserve.client import AsyncClient
+from diffserve.client.values import GeneratedImage
+from diffserve.core import Outcome, Preference
+from diffserve.embedded.captions import Prompt
 from diffserve.embedded.checker import SHIPPED_CHECKER, load_or_train_checker
+from diffserve.embedded.evaluate import evaluation_prompts
 from diffserve.embedded.scenes import Array, Level
 from diffserve.replay.deployment import DeploymentParameters, deployed
 from diffserve.rpc.channel import open_channel
-from diffserve.rpc.v1 import admin_pb2, admin_pb2_grpc, common_pb2, generation_pb2
-from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationStub
+from diffserve.rpc.v1 import admin_pb2, admin_pb2_grpc
 
-CALL_TIMEOUT_S = 120.0
 SETTLE_S = 5.0
 """For the plan with the pinned share to reach the load balancer; two planning periods."""
 WARM_UP_QUERIES = 3
-
-Preference: TypeAlias = common_pb2.Preference.ValueType
+DEVICE_STAGES = ("light_execution", "scoring", "heavy_execution")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,20 +46,20 @@ class Request:
     Attributes:
         catalog: Name or file.
         share: Share of light images to defer; None: as the planner chooses.
-        num_prompts: Of all levels of difficulty together.
+        count: Prompts of each level of difficulty.
         num_workers: Of the deployment.
         seed: Of the prompts and the noise.
     """
 
     catalog: str
     share: float | None
-    num_prompts: int
+    count: int
     num_workers: int
     seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Drawn:
     """One image as a client got it.
 
     Attributes:
@@ -70,20 +72,26 @@ class Outcome:
     device_s: float
     is_deferred: bool
 
+    @classmethod
+    def of(cls, answer: GeneratedImage) -> Self:
+        """Return what counts of an answer."""
+        with Image.open(io.BytesIO(answer.data)) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        return cls(
+            image=pixels,
+            device_s=sum(answer.stage_s[stage] for stage in DEVICE_STAGES),
+            is_deferred=answer.outcome is Outcome.HEAVY,
+        )
+
 
 def measure_cascade(request: Request, *, as_json: bool) -> None:
     """Serve the prompts, judge the images and print what came out."""
-    prompts = held_out_prompts(request.num_prompts, request.seed)
-    with tempfile.TemporaryDirectory() as directory, progress("prompts") as on_progress:
-        pairs = asyncio.run(
-            _serve(
-                *(request, prompts, Path(directory)),
-                lambda done: on_progress(done, len(prompts)),
-            )
-        )
+    prompts = prompts_of(request)
+    with tempfile.TemporaryDirectory() as directory, progress_bar("prompts served") as on_progress:
+        pairs = asyncio.run(_serve(request, prompts, Path(directory), on_progress))
     checker = load_or_train_checker(SHIPPED_CHECKER)
     cascade, heavy = ([pair[index] for pair in pairs] for index in (0, 1))
-    right = [checker.are_right([o.image for o in side], prompts) for side in (cascade, heavy)]
+    right = [checker.are_right([one.image for one in side], prompts) for side in (cascade, heavy)]
     document = {
         "catalog": Path(request.catalog).stem,
         "prompts": len(prompts),
@@ -97,17 +105,18 @@ def measure_cascade(request: Request, *, as_json: bool) -> None:
         _show(document)
 
 
-def held_out_prompts(count: int, seed: int) -> list[Prompt]:
-    """Return prompts of all levels in turn, with combinations that training never saw."""
-    levels, rng = list(Level), np.random.default_rng(seed)
-    return [
-        sample_prompt(rng, levels[index % len(levels)], held_out=True) for index in range(count)
-    ]
+def prompts_of(request: Request) -> list[Prompt]:
+    """Return prompts of all levels, chosen as in ``diffserve evaluate``.
+
+    Levels take turns: ranks are among recent images, which must be of all levels too.
+    """
+    levels = [evaluation_prompts(level, request.count, request.seed) for level in Level]
+    return [prompt for in_turn in zip(*levels, strict=True) for prompt in in_turn]
 
 
 def summary(
-    cascade: Sequence[Outcome],
-    heavy: Sequence[Outcome],
+    cascade: Sequence[Drawn],
+    heavy: Sequence[Drawn],
     cascade_right: Sequence[bool],
     heavy_right: Sequence[bool],
 ) -> dict[str, float]:
@@ -120,8 +129,8 @@ def summary(
         heavy_right: The same of the heavy ones.
     """
     accuracy, heavy_accuracy = float(np.mean(cascade_right)), float(np.mean(heavy_right))
-    device_s = float(np.mean([outcome.device_s for outcome in cascade]))
-    heavy_s = float(np.mean([outcome.device_s for outcome in heavy]))
+    device_s = float(np.mean([one.device_s for one in cascade]))
+    heavy_s = float(np.mean([one.device_s for one in heavy]))
     return {
         "accuracy": accuracy,
         "accuracy_heavy": heavy_accuracy,
@@ -129,7 +138,7 @@ def summary(
         "device_s": device_s,
         "device_s_heavy": heavy_s,
         "device_time_vs_heavy": device_s / heavy_s,
-        "heavy_share": float(np.mean([outcome.is_deferred for outcome in cascade])),
+        "heavy_share": float(np.mean([one.is_deferred for one in cascade])),
     }
 
 
@@ -137,8 +146,8 @@ async def _serve(
     request: Request,
     prompts: Sequence[Prompt],
     directory: Path,
-    on_progress: Callable[[int], None],
-) -> list[tuple[Outcome, Outcome]]:
+    on_progress: Callable[[int, int], None],
+) -> list[tuple[Drawn, Drawn]]:
     parameters = DeploymentParameters(
         catalog=request.catalog,
         num_workers=request.num_workers,
@@ -151,19 +160,21 @@ async def _serve(
         if request.share is not None:
             await _pin(fleet.controller, catalog.default_cascade, request.share)
             await asyncio.sleep(SETTLE_S)
-        async with open_channel(fleet.loadbalancer) as channel:
-            stub = ImageGenerationStub(channel)
+        async with AsyncClient(fleet.loadbalancer) as client:
             for index in range(WARM_UP_QUERIES):
-                await _drawn(stub, "an owl", index, common_pb2.PREFERENCE_AUTO)
-                await _drawn(stub, "an owl", index, common_pb2.PREFERENCE_HEAVY)
+                await _drawn_twice(client, "an owl", index)
             pairs = []
             for index, prompt in enumerate(prompts):
-                seed = 1000 * request.seed + index
-                auto = await _drawn(stub, prompt.text, seed, common_pb2.PREFERENCE_AUTO)
-                heavy = await _drawn(stub, prompt.text, seed, common_pb2.PREFERENCE_HEAVY)
-                pairs.append((auto, heavy))
-                on_progress(index + 1)
+                pairs.append(await _drawn_twice(client, prompt.text, 1000 * request.seed + index))
+                on_progress(len(pairs), len(prompts))
     return pairs
+
+
+async def _drawn_twice(client: AsyncClient, text: str, seed: int) -> tuple[Drawn, Drawn]:
+    """Return what the cascade and what the heavy variant alone answers, one after the other."""
+    auto = await client.generate(text, seed=seed, preference=Preference.AUTO)
+    heavy = await client.generate(text, seed=seed, preference=Preference.HEAVY)
+    return Drawn.of(auto), Drawn.of(heavy)
 
 
 async def _pin(controller: str, cascade_id: str, share: float) -> None:
@@ -171,21 +182,6 @@ async def _pin(controller: str, cascade_id: str, share: float) -> None:
         stub = admin_pb2_grpc.AdminStub(channel)
         order = admin_pb2.PinThresholdRequest(cascade_id=cascade_id, share=share)
         await stub.PinThreshold(order, timeout=CALL_TIMEOUT_S)
-
-
-async def _drawn(stub: Any, text: str, seed: int, preference: Preference) -> Outcome:
-    request = generation_pb2.GenerateRequest(
-        parameters=common_pb2.GenerationParameters(prompt=text, seed=seed), preference=preference
-    )
-    answer = await stub.Generate(request, timeout=CALL_TIMEOUT_S)
-    times = answer.times
-    with Image.open(io.BytesIO(answer.image.data)) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    return Outcome(
-        image=pixels,
-        device_s=times.light_execution_s + times.scoring_s + times.heavy_execution_s,
-        is_deferred=answer.outcome == common_pb2.OUTCOME_HEAVY,
-    )
 
 
 def _show(document: dict[str, Any]) -> None:
