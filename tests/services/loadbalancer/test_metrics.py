@@ -73,7 +73,7 @@ async def test_batch_sizes_are_those_that_workers_saw() -> None:
 async def test_the_waiting_gauge_is_what_really_waits() -> None:
     async with running_cluster() as cluster:
         worker = cluster.workers["w1"]
-        worker.light_s = 0.15
+        worker.light_s = 0.6  # several samples fall into each batch on a busy machine, too
         calls = [cluster.stub.Generate(request("owl 0.9"), timeout=10) for _ in range(10)]
         tasks = [asyncio.ensure_future(call) for call in calls]
         seen = []
