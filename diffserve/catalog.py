@@ -170,6 +170,7 @@ class CascadeEntry(_Entry):
     heavy: str
     discriminator: str
     slo_s: float = Field(gt=0)
+    deferral_max: float = Field(1.0, ge=0, le=1)
     deferral: _DeferralEntry
     quality: _QualityEntry
     bypass: tuple[_BypassEntry, ...] = ()
@@ -295,6 +296,7 @@ def make_cascade(cascade_id: str, entry: CascadeEntry) -> Cascade:
         heavy=entry.heavy,
         discriminator=entry.discriminator,
         slo_s=entry.slo_s,
+        deferral_max=entry.deferral_max,
     )
 
 

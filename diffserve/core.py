@@ -174,6 +174,8 @@ class Cascade:
         heavy: ``variant_id`` that deferred queries run on.
         discriminator: Name of the scoring model.
         slo_s: Allowed duration from arrival to answer.
+        deferral_max: Largest share of the queries that plans aim to have the heavy variant draw,
+            0..1, however idle it is. An operator's pin goes beyond it.
     """
 
     cascade_id: str
@@ -181,6 +183,7 @@ class Cascade:
     heavy: str
     discriminator: str
     slo_s: float
+    deferral_max: float = 1.0
 
     def variant_at(self, stage: CascadeStage) -> str:
         """Return the ``variant_id`` that serves ``stage``."""

@@ -199,6 +199,7 @@ def _served(choice: Choice) -> list[Served]:
             cascade_id=cascade_id(candidate.name),
             name=candidate.name,
             outcomes=candidate.outcomes,
+            deferral_max=candidate.point.fraction,
             remark=_remark(candidate.point),
         )
         for candidate in (choice.default, *others)

@@ -23,7 +23,7 @@ def list_cascades(address: str, *, as_json: bool) -> None:
         group = f", of class {cascade.class_id}" if is_grouped else ""
         console.print(
             f"{cascade.cascade_id}{group}{default}: answers within {duration(cascade.slo_s)}, "
-            f"scored by {cascade.discriminator}",
+            f"scored by {cascade.discriminator}{_cap(cascade)}",
         )
         rows = table("stage", "variant", ">steps", ">size", "seconds by batch size")
         for stage, variant in (("light", cascade.light), ("heavy", cascade.heavy)):
@@ -68,6 +68,11 @@ def activate(name: str, cascade_id: str, address: str, *, as_json: bool) -> None
         f"{added}{answer.default_cascade} is the default cascade {when}; "
         "queries in progress end under the one they began with"
     )
+
+
+def _cap(cascade: admin_pb2.CascadeInfo) -> str:
+    is_capped = cascade.HasField("deferral_max") and cascade.deferral_max < 1.0
+    return f", defers {percent(cascade.deferral_max)} at most" if is_capped else ""
 
 
 def _execution(variant: admin_pb2.VariantInfo) -> str:

@@ -54,12 +54,14 @@ class Served:
         cascade_id: Its name.
         name: Its parts.
         outcomes: What its curves come from.
+        deferral_max: Share of the queries that plans may aim to defer, 0..1.
         remark: A line above it.
     """
 
     cascade_id: str
     name: PairName
     outcomes: PairedOutcomes
+    deferral_max: float = 1.0
     remark: str = ""
 
 
@@ -133,13 +135,14 @@ def _cascade(served: Served) -> str:
     deferral = deferral_profile(confidences)
     light, heavy = outcomes.light > 0.0, outcomes.heavy > 0.0
     quality = quality_curve(confidences, light, heavy, QUALITY_METRIC)
+    cap = f"deferral_max = {served.deferral_max:.4f}\n" if served.deferral_max < 1.0 else ""
     remark = f"# {served.remark}\n" if served.remark else ""
     return f"""{remark}[cascade.{name}]
 light = "{served.name.light}"
 heavy = "{served.name.heavy}"
 discriminator = "{served.name.discriminator}"
 slo_s = {SLO_S}
-
+{cap}
 [cascade.{name}.deferral]
 thresholds = {list(deferral.thresholds)}
 fractions = {list(deferral.fractions)}

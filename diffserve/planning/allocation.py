@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from diffserve.planning.problem import Allocation, CascadeProblem, Objective
+from diffserve.profiles.curves import interpolate
 from diffserve.profiles.latency import LatencyProfile
 
 GAP_MAX = 0.02
@@ -82,6 +83,9 @@ def deferral_grid(problem: CascadeProblem) -> tuple[DeferralPoint, ...]:
             by_fraction[fraction] = threshold
     points = sorted(by_fraction.items())
     if problem.objective is Objective.QUALITY:
+        limit = problem.deferral_fraction_max
+        if points[-1][0] < limit < profile.fractions[-1]:
+            points.append((limit, interpolate(profile.fractions, profile.thresholds, limit)))
         points = _without_gaps(points)
     return tuple(
         DeferralPoint(fraction, threshold, _value(problem, fraction, threshold))

@@ -87,9 +87,11 @@ def _problem(
         light=seen.light,
         heavy=seen.heavy,
         deferral=seen.deferral,
-        quality=seen.quality,
+        quality=seen.quality.flat_beyond(seen.deferral_limit()),
         utilisation_max=parameters.utilisation_max,
-        deferral_fraction_max=seen.quality.best_fraction if is_capped else 1.0,
+        deferral_fraction_max=min(
+            seen.quality.best_fraction if is_capped else 1.0, seen.deferral_limit()
+        ),
         objective=parameters.objective,
     )
     in_force = previous.cascades.get(cascade.cascade_id) if previous else None

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from diffserve.core import CascadePlan
 from diffserve.planning.allocation import deferral_target, light_workers_needed
+from diffserve.planning.observation import CascadeObservation, FleetObservation
 from diffserve.planning.problem import CascadeProblem, SolveResult, SolveStatus
+
+CAP_TOLERANCE = 1e-6
+"""A share so close to the cap is at it: solvers round."""
 
 
 def explain(problem: CascadeProblem, result: SolveResult, *, is_kept: bool = False) -> str:
@@ -35,6 +42,21 @@ def explain(problem: CascadeProblem, result: SolveResult, *, is_kept: bool = Fal
         if target > allocation.deferral_fraction:
             text += f", up to {100 * target:.0f} % while they keep up"
     return text + (", placement kept" if is_kept else "")
+
+
+def explain_caps(observation: FleetObservation, cascades: Mapping[str, CascadePlan]) -> str:
+    """Return which cascades aim at all that their cap allows; empty: none. Pure."""
+    names = [
+        f"{cascade_id} at no more than {100 * observation.cascades[cascade_id].heavy_share_max:g} %"
+        for cascade_id, planned in sorted(cascades.items())
+        if planned.class_share > 0.0 and _is_capped(observation.cascades[cascade_id], planned)
+    ]
+    return f"deferral_max keeps {', '.join(names)}" if names else ""
+
+
+def _is_capped(seen: CascadeObservation, planned: CascadePlan) -> bool:
+    limit = seen.deferral_limit(planned.bypass_fraction)
+    return seen.heavy_share_max < 1.0 and planned.deferral_target >= limit - CAP_TOLERANCE
 
 
 def _explain_fallback(problem: CascadeProblem, result: SolveResult) -> str:

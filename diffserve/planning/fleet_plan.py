@@ -202,7 +202,8 @@ def _cascade_plan(
         target = seen.pinned_share or 0.0
     elif parameters.objective is Objective.QUALITY:
         stretched = STRETCH_MAX * share.deferral
-        target = max(target, min(_best_fraction(seen, share.bypass), stretched))
+        best = min(_best_fraction(seen, share.bypass), seen.deferral_limit(share.bypass))
+        target = max(target, min(best, stretched))
     return CascadePlan(
         cascade_id=seen.cascade.cascade_id,
         demand_qps=demand_qps,

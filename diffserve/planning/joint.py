@@ -21,6 +21,7 @@ from diffserve.planning.parameters import PlannerParameters
 from diffserve.planning.problem import Objective
 from diffserve.planning.waits import WaitModel
 from diffserve.policy.waiting import expected_wait_s, little_wait_s
+from diffserve.profiles.curves import QualityCurve
 from diffserve.profiles.latency import LatencyProfile
 
 IDLE_SHARE = 0.01
@@ -137,19 +138,24 @@ def routing_points(
         return (RoutingPoint(0.0, seen.pinned_share, _pinned_value(seen, parameters)),)
     if parameters.objective is Objective.THRESHOLD:
         return _threshold_points(seen, parameters)
-    curve = seen.quality
+    curves = [(0.0, seen.quality), *((b.fraction, b.quality) for b in seen.bypass)]
     points = [
-        RoutingPoint(0.0, f, q) for f, q in zip(curve.fractions, curve.qualities, strict=True)
+        RoutingPoint(bypass, f, q)
+        for bypass, curve in curves
+        for f, q in _corners(curve, seen.deferral_limit(bypass))
     ]
-    for bypass in seen.bypass:
-        curve = bypass.quality
-        points += [
-            RoutingPoint(bypass.fraction, f, q)
-            for f, q in zip(curve.fractions, curve.qualities, strict=True)
-        ]
-    if seen.bypass:
+    if seen.bypass and seen.heavy_share_max >= 1.0:
         points.append(RoutingPoint(1.0, 1.0, seen.quality.qualities[-1]))
     return tuple(points)
+
+
+def _corners(curve: QualityCurve, limit: float) -> list[tuple[float, float]]:
+    """Return the corners of a curve up to a share deferred, its end included; none below 0."""
+    if limit < 0.0:
+        return []
+    curve = curve.flat_beyond(limit)
+    corners = zip(curve.fractions, curve.qualities, strict=True)
+    return [(f, quality) for f, quality in corners if f <= limit]
 
 
 def _pinned_value(seen: CascadeObservation, parameters: PlannerParameters) -> float:
@@ -162,7 +168,8 @@ def _pinned_value(seen: CascadeObservation, parameters: PlannerParameters) -> fl
 def _threshold_points(
     seen: CascadeObservation, parameters: PlannerParameters
 ) -> tuple[RoutingPoint, ...]:
-    limit = seen.quality.best_fraction if parameters.deferral_cap_at_best else 1.0
+    best = seen.quality.best_fraction if parameters.deferral_cap_at_best else 1.0
+    limit = min(best, seen.deferral_limit())
     by_fraction = {0.0: 0.0}
     for threshold, f in zip(seen.deferral.thresholds, seen.deferral.fractions, strict=True):
         if f <= limit + 1e-9:

@@ -50,6 +50,19 @@ class CascadeObservation:
     bypass: tuple[BypassPoint, ...] = ()
     pinned_share: float | None = None
 
+    @property
+    def heavy_share_max(self) -> float:
+        """Largest share of the queries that the heavy variant may be planned to draw, 0..1."""
+        return self.cascade.deferral_max if self.pinned_share is None else 1.0
+
+    def deferral_limit(self, bypass: float = 0.0) -> float:
+        """Return the largest share of light images to defer, 0..1; below 0: too many bypass.
+
+        Args:
+            bypass: Share of the queries that skip the light variant, which the cap counts too.
+        """
+        return (self.heavy_share_max - bypass) / (1.0 - bypass) if bypass < 1.0 else 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantFacts:

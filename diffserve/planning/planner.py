@@ -14,7 +14,7 @@ from diffserve.planning.alone import (
     targets,
 )
 from diffserve.planning.bruteforce import EnumerationSolver
-from diffserve.planning.explain import explain
+from diffserve.planning.explain import explain, explain_caps
 from diffserve.planning.fleet_plan import joint_plan
 from diffserve.planning.fleet_solver import Solve, solve_fleet
 from diffserve.planning.joint import ALIKE, can_share, class_demand_qps, joint_problem
@@ -65,11 +65,13 @@ def make_plan(
         plan_id: Of the plan to make.
         time_limit_s: Of each solve, of which the joint program has up to four.
     """
+    plan = None
     if observation.cascades and observation.usable_workers and _is_joint(observation, parameters):
         plan = _plan_jointly(observation, previous, parameters, solver, plan_id, time_limit_s)
-        if plan is not None:
-            return plan
-    return _plan_apart(observation, previous, parameters, solver, plan_id, time_limit_s)
+    if plan is None:
+        plan = _plan_apart(observation, previous, parameters, solver, plan_id, time_limit_s)
+    caps = explain_caps(observation, plan.cascades)
+    return replace(plan, reason=f"{plan.reason}; {caps}") if caps else plan
 
 
 def _is_joint(observation: FleetObservation, parameters: PlannerParameters) -> bool:

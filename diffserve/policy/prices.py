@@ -169,7 +169,10 @@ def pool_prices(
     return {
         heavy: PoolPrice(
             gains={
-                c.cascade_id: GainCurve.of(quality[c.cascade_id], weights.get(c.cascade_id, 1.0))
+                c.cascade_id: GainCurve.of(
+                    quality[c.cascade_id].flat_beyond(c.deferral_max),
+                    weights.get(c.cascade_id, 1.0),
+                )
                 for c in users
             },
             window_s=min(c.slo_s for c in users),

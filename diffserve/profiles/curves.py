@@ -96,6 +96,15 @@ class QualityCurve:
         best = max(range(len(self.fractions)), key=lambda i: (self.qualities[i], -i))
         return self.fractions[best]
 
+    def flat_beyond(self, fraction: float) -> QualityCurve:
+        """Return the curve as if deferring more than ``fraction`` gained nothing."""
+        if fraction >= 1.0:
+            return self
+        kept = [(f, q) for f, q in zip(self.fractions, self.qualities, strict=True) if f < fraction]
+        quality = self.quality_at(fraction)
+        fractions, qualities = zip(*kept, (fraction, quality), (1.0, quality), strict=True)
+        return QualityCurve(fractions, qualities, self.metric)
+
 
 @dataclass(frozen=True, slots=True)
 class BypassPoint:

@@ -93,6 +93,7 @@ def cascades(state: ControllerState) -> list[admin_pb2.CascadeInfo]:
             quality_metric=catalog.quality[cascade_id].metric,
             fractions=catalog.quality[cascade_id].fractions,
             qualities=catalog.quality[cascade_id].qualities,
+            deferral_max=catalog.cascades[cascade_id].deferral_max,
         )
         for cascade_id in sorted(state.catalog.cascades)
     ]

@@ -70,6 +70,7 @@ async def restarted(stack: Stack) -> None:
 
 
 @pytest.mark.slow  # half a minute
+@pytest.mark.timeout(300)  # starting alone may take minutes on a busy machine
 async def test_a_cascade_goes_live_under_load_and_survives_the_controller(tmp_path: Path) -> None:
     running, further = tmp_path / "running.toml", tmp_path / "further.toml"
     running.write_text(RUNNING)

@@ -121,3 +121,12 @@ def test_what_was_activated_must_still_fit_the_file_of_a_restart(
     path.write_text(RUNNING + FAR.replace("3.0", "5.0"))
     # The operator has put it into the file since: that holds.
     assert extended(load_catalog(str(path)), activation).cascades["far"].slo_s == 5.0
+
+
+def test_a_cap_comes_with_its_cascade_and_stays_with_the_name(running: Catalog) -> None:
+    capped = FURTHER.replace("slo_s = 3.0", "slo_s = 3.0\ndeferral_max = 0.24")
+    activation = activation_of(running, FILE, capped, "")
+    after = extended(running, Activation.from_json(activation.to_json()))
+    assert after.cascades["far"].deferral_max == 0.24
+    with pytest.raises(ConfigError, match=r"cascade\.far\.deferral_max: is 1\.0, but 0\.24"):
+        activation_of(after, FILE, FURTHER, "")

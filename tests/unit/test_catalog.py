@@ -59,6 +59,9 @@ def test_relative_source_is_relative_to_the_file_and_hub_ids_stay(tmp_path: Path
         ("guidance_scale = 2.0", "guidance_scale = -1", "guidance_scale"),
         ("slo_s = 2.0", "slo_s = 0", "cascade.mock.slo_s"),
         ("slo_s = 2.0", "slo_s = 2.0\nnosuch = 1", "cascade.mock.nosuch"),
+        ("slo_s = 2.0", "slo_s = 2.0\ndeferral_max = 1.01", "cascade.mock.deferral_max"),
+        ("slo_s = 2.0", "slo_s = 2.0\ndeferral_max = -0.1", "cascade.mock.deferral_max"),
+        ("slo_s = 2.0", "slo_s = 2.0\ndeferral_max = nan", "cascade.mock.deferral_max"),
         ('heavy = "mock-heavy"', 'heavy = "absent"', "cascade.mock.heavy"),
         ('discriminator = "mock"\n', 'discriminator = "absent"\n', "cascade.mock.discriminator"),
         ('default_cascade = "mock"', 'default_cascade = "absent"', "default_cascade"),
@@ -73,6 +76,12 @@ def test_mistakes_name_file_and_field(tmp_path: Path, old: str, new: str, names:
     assert names in str(caught.value)
     assert "mine.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_cascade_may_be_capped_and_is_not_by_default(tmp_path: Path) -> None:
+    capped = load_catalog(edited(tmp_path, "slo_s = 2.0", "slo_s = 2.0\ndeferral_max = 0.24"))
+    assert capped.cascades["mock"].deferral_max == 0.24
+    assert load_catalog("mock").cascades["mock"].deferral_max == 1.0
 
 
 def test_unknown_catalog_names_the_shipped_ones() -> None:

@@ -350,6 +350,7 @@ class CascadeInfo(_message.Message):
     FRACTIONS_FIELD_NUMBER: _builtins.int
     QUALITIES_FIELD_NUMBER: _builtins.int
     CLASS_ID_FIELD_NUMBER: _builtins.int
+    DEFERRAL_MAX_FIELD_NUMBER: _builtins.int
     cascade_id: _builtins.str
     """Which cascade."""
     is_default: _builtins.bool
@@ -362,6 +363,10 @@ class CascadeInfo(_message.Message):
     """What the quality curve measures."""
     class_id: _builtins.str
     """Request class: clients may name it in place of the cascade. A class of its own has its name."""
+    deferral_max: _builtins.float
+    """Largest share of the queries that plans aim to have the heavy variant draw, 0..1; 1 or absent:
+    no limit.
+    """
     @_builtins.property
     def light(self) -> Global___VariantInfo:
         """Light variant."""
@@ -391,12 +396,15 @@ class CascadeInfo(_message.Message):
         fractions: _abc.Iterable[_builtins.float] | None = ...,
         qualities: _abc.Iterable[_builtins.float] | None = ...,
         class_id: _builtins.str = ...,
+        deferral_max: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heavy", b"heavy", "light", b"light"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_deferral_max", b"_deferral_max", "deferral_max", b"deferral_max", "heavy", b"heavy", "light", b"light"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cascade_id", b"cascade_id", "class_id", b"class_id", "discriminator", b"discriminator", "fractions", b"fractions", "heavy", b"heavy", "is_default", b"is_default", "light", b"light", "qualities", b"qualities", "quality_metric", b"quality_metric", "slo_s", b"slo_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deferral_max", b"_deferral_max", "cascade_id", b"cascade_id", "class_id", b"class_id", "deferral_max", b"deferral_max", "discriminator", b"discriminator", "fractions", b"fractions", "heavy", b"heavy", "is_default", b"is_default", "light", b"light", "qualities", b"qualities", "quality_metric", b"quality_metric", "slo_s", b"slo_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__deferral_max: _TypeAlias = _typing.Literal["deferral_max"]  # noqa: Y015
+    _WhichOneofArgType__deferral_max: _TypeAlias = _typing.Literal["_deferral_max", b"_deferral_max"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deferral_max) -> _WhichOneofReturnType__deferral_max | None: ...
 
 Global___CascadeInfo: _TypeAlias = CascadeInfo  # noqa: Y015
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from diffserve.cli.output import CliError
+from diffserve.embedded.choice import PairName, choose
+from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes
 
 build = pytest.importorskip("diffserve.cli.build")  # needs torch
 
@@ -55,3 +58,23 @@ def test_what_was_drawn_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.M
     assert len(whole) == len(drawn) == len(build.parts_of(request)) == 6
     assert build._outcomes(request, store, time.monotonic() + 60.0) == whole
     assert len(drawn) == 6
+
+
+def test_every_cascade_is_capped_at_the_share_it_was_chosen_for() -> None:
+    ranks = np.arange(100) / 100.0
+    pair = PairedOutcomes(
+        light=(ranks >= 0.3).astype(float),
+        heavy=np.ones(100),
+        confidences=ranks,
+        light_s=0.1,
+        heavy_s=1.0,
+        scoring_s=0.0,
+    )
+    singles = {
+        "light": OperatingPoint(fraction=0.0, quality=0.7, device_s=0.1),
+        "heavy": OperatingPoint(fraction=0.0, quality=1.0, device_s=1.0),
+    }
+    choice = choose({PairName("light", "heavy", "d"): pair}, singles, 0.9)
+    (served,) = build._served(choice)
+    assert served.deferral_max == choice.default.point.fraction
+    assert 0.2 < served.deferral_max < 0.3

@@ -50,7 +50,13 @@ def choice(discriminator: str = "sprite-discriminator") -> Choice:
 
 def served(found: Choice) -> list[Served]:
     return [
-        Served(cascade_id=cascade_id(c.name), name=c.name, outcomes=c.outcomes, remark="Kept.")
+        Served(
+            cascade_id=cascade_id(c.name),
+            name=c.name,
+            outcomes=c.outcomes,
+            deferral_max=c.point.fraction,
+            remark="Kept.",
+        )
         for c in (found.default, found.candidates[0])
     ]
 
@@ -68,6 +74,10 @@ def test_services_can_load_what_was_chosen(tmp_path: Path) -> None:
     catalog = load_catalog(str(path))
     assert catalog.default_cascade == "sprite-medium-sprite-heavy"
     assert set(catalog.cascades) == {cascade.cascade_id for cascade in served(found)}
+    for candidate in (found.default, found.candidates[0]):
+        cascade = catalog.cascades[cascade_id(candidate.name)]
+        assert cascade.deferral_max == candidate.point.fraction
+    assert 0.0 < catalog.cascades[catalog.default_cascade].deferral_max < 1.0
     variant = catalog.variants[HEAVY.name]
     assert (Path(variant.source) / "model_index.json").exists()
     assert (variant.memory_bytes, variant.load_s) == (9, 0.5)

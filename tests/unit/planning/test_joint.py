@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from diffserve.planning.joint import (
     routing_points,
     workers_by_device,
 )
-from diffserve.planning.observation import QueueState, VariantFacts
+from diffserve.planning.observation import CascadeObservation, QueueState, VariantFacts
 from diffserve.planning.parameters import PlannerParameters
 from diffserve.planning.problem import Objective
 from diffserve.planning.waits import WaitModel
@@ -160,3 +161,36 @@ def test_several_classes_keep_their_candidates():
         ("z", 2, 2.0),
     ]
     assert problem.latency["fast", ""] is FAST
+
+
+def capped(deferral_max: float, **changes: Any) -> CascadeObservation:
+    plain = seen("fast", "slow", 1.0, **changes)
+    return replace(plain, cascade=replace(plain.cascade, deferral_max=deferral_max))
+
+
+def heavy_share(point: RoutingPoint) -> float:
+    return point.bypass + (1.0 - point.bypass) * point.deferral
+
+
+def test_no_point_is_beyond_the_cap():
+    assert routing_points(capped(0.25), DEFAULTS) == (
+        RoutingPoint(0.0, 0.0, 0.0),
+        RoutingPoint(0.0, 0.25, 2.0),
+    )
+    assert routing_points(capped(0.5), DEFAULTS) == routing_points(capped(1.0), DEFAULTS)[:2]
+    assert routing_points(capped(0.0), DEFAULTS) == (RoutingPoint(0.0, 0.0, 0.0),)
+
+
+def test_the_cap_counts_queries_that_bypass_the_light_variant():
+    ranked = capped(0.4, bypass=(bypass(0.2, 3.0, 5.0, 6.0), bypass(0.5, 4.0, 5.0, 6.0)))
+    points = routing_points(ranked, DEFAULTS)
+    assert {point.bypass for point in points} == {0.0, 0.2}
+    assert max(map(heavy_share, points)) == pytest.approx(0.4)
+
+
+def test_a_cap_holds_for_thresholds_and_a_pin_goes_beyond_it():
+    threshold = PlannerParameters(objective=Objective.THRESHOLD, deferral_cap_at_best=False)
+    points = routing_points(capped(0.5), threshold)
+    assert [point.deferral for point in points] == [0.0, 0.5]
+    pinned = capped(0.25, pinned_share=0.75)
+    assert [point.deferral for point in routing_points(pinned, DEFAULTS)] == [0.75]

@@ -324,3 +324,49 @@ def test_a_share_stays_pinned_where_no_solver_answers(monkeypatch):
 def test_plans_tell_the_slo_that_they_were_made_for():
     observation = fleet(8, 4.0)
     assert plan(observation).cascades["main"].slo_s == CASCADE.slo_s
+
+
+def capped(deferral_max: float, demand_qps: float = 4.0, **changes: Any) -> FleetObservation:
+    idle = fleet(16, demand_qps)
+    seen = replace(idle.cascades["main"], **changes)
+    seen = replace(seen, cascade=replace(seen.cascade, deferral_max=deferral_max))
+    return replace(idle, cascades={"main": seen})
+
+
+@pytest.mark.parametrize("parks_spare", [False, True], ids=["alone", "jointly"])
+def test_an_idle_planner_aims_at_no_more_than_the_cap(parks_spare: bool) -> None:
+    free = plan(capped(1.0), parks_spare=parks_spare)
+    assert free.cascades["main"].deferral_target > 0.5
+    assert "deferral_max" not in free.reason
+    made = plan(capped(0.24), parks_spare=parks_spare)
+    assert made.cascades["main"].deferral_fraction == pytest.approx(0.24)
+    assert made.cascades["main"].deferral_target == pytest.approx(0.24)
+    assert not made.cascades["main"].is_pinned
+    assert made.reason.endswith("; deferral_max keeps main at no more than 24 %")
+    never = plan(capped(0.0), parks_spare=parks_spare)
+    assert never.cascades["main"].deferral_target == 0.0
+
+
+def test_a_cap_out_of_reach_changes_nothing() -> None:
+    busy, free = plan(capped(0.9, 60.0)), plan(capped(1.0, 60.0))
+    assert free.cascades["main"].deferral_target < 0.9
+    assert busy == free
+
+
+def test_an_operators_pin_goes_beyond_the_cap() -> None:
+    made = plan(capped(0.24, pinned_share=0.5))
+    assert made.cascades["main"].deferral_target == 0.5
+    assert "deferral_max" not in made.reason
+
+
+def test_the_cap_holds_for_several_cascades_of_a_class() -> None:
+    one, other = (
+        replace(observed(2.0), cascade=replace(CASCADE, cascade_id=c, deferral_max=0.2))
+        for c in ("one", "other")
+    )
+    both = RequestClass(class_id="both", cascade_ids=("one", "other"))
+    seen = FleetObservation(
+        workers=workers(8), cascades={"one": one, "other": other}, classes=(both,)
+    )
+    targets = [c.deferral_target for c in plan(seen).cascades.values() if c.class_share > 0.0]
+    assert targets and max(targets) == pytest.approx(0.2)

@@ -159,3 +159,14 @@ def test_a_cascade_that_joins_competes_at_once() -> None:
         found.image("steep", 60.0 + index / 40.0)
     later_s = 65.0 + REFRESH_S
     assert found.share("steep", heavy, later_s) > found.share("c", heavy, later_s)
+
+
+def test_what_a_cap_rules_out_bids_for_no_workers() -> None:
+    cascade = Cascade(cascade_id="c", light="l", heavy="h", discriminator="d", slo_s=5.0)
+    free, capped = (
+        pool_prices({"c": c}, {"c": CURVE}, {})["h"]
+        for c in (cascade, replace(cascade, deferral_max=0.24))
+    )
+    assert free.gains["c"].share_at(0.0) == 0.6
+    assert capped.gains["c"].share_at(0.0) == 0.24
+    assert capped.share("c", pool(), 0.0) == 0.24

@@ -70,3 +70,12 @@ def test_bad_deferral_profiles_are_refused(thresholds, fractions):
 def test_bad_quality_curves_are_refused(fractions, qualities):
     with pytest.raises(ProfileError):
         QualityCurve(fractions, qualities, "test")
+
+
+@pytest.mark.parametrize(("limit", "best"), [(0.0, 0.0), (0.25, 0.25), (0.5, 0.5), (0.75, 0.5)])
+def test_a_curve_gains_nothing_beyond_a_limit(limit: float, best: float) -> None:
+    flat = QUALITY.flat_beyond(limit)
+    assert flat.best_fraction == best
+    assert flat.quality_at(limit / 2.0) == pytest.approx(QUALITY.quality_at(limit / 2.0))
+    assert flat.quality_at(limit) == flat.quality_at(1.0) == QUALITY.quality_at(limit)
+    assert QUALITY.flat_beyond(1.0) is QUALITY
