@@ -105,6 +105,31 @@ async def test_an_activation_survives_a_restart_and_can_be_taken_back(
         assert await listed(client) == {"near": True, "far": False}
 
 
+async def test_a_cap_survives_activation_and_restart_and_gives_way_to_a_pin(
+    redis_url: str, catalog: str
+) -> None:
+    capped = FURTHER.replace("slo_s = 3.0", "slo_s = 3.0\ndeferral_max = 0.24")
+    async with (
+        running_controller(redis_url, catalog=catalog) as client,
+        renewed(client, *WORKERS),
+    ):
+        await activate(client, capped)
+        plan = await client.plan_where(carries_far)
+        assert plan.cascades["far"].deferral_target == pytest.approx(0.24)
+        assert plan.cascades["near"].deferral_target > 0.24
+    async with (
+        running_controller(redis_url, catalog=catalog) as client,
+        renewed(client, *WORKERS),
+    ):
+        answer = await client.admin.ListCascades(admin_pb2.ListCascadesRequest(), timeout=5)
+        assert {c.cascade_id: c.deferral_max for c in answer.cascades} == {"near": 1.0, "far": 0.24}
+        assert "deferral_max keeps far at no more than 24 %" in (await client.next_plan()).reason
+        pin = admin_pb2.PinThresholdRequest(cascade_id="far", share=0.5)
+        await client.admin.PinThreshold(pin, timeout=5)
+        plan = await client.plan_where(lambda p: p.cascades["far"].is_pinned)
+        assert plan.cascades["far"].deferral_target == 0.5
+
+
 async def test_the_demand_of_the_former_default_is_expected_at_the_new_one(
     redis_url: str, catalog: str
 ) -> None:
