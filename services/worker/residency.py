@@ -95,10 +95,10 @@ class Residency:
         self._make_room(needed, kept)
         if len(kept) > 1:
             self._check_fit(variant, needed)
-        self._unpark(key)
-        group = self._groups.get(key, {})
-        sibling = next(iter(group.values()), None)
         try:
+            self._unpark(variant)
+            group = self._groups.get(key, {})
+            sibling = next(iter(group.values()), None)
             replica = group.get(variant.variant_id) or self._backends.of(variant).load(
                 variant, sibling
             )
@@ -191,11 +191,14 @@ class Residency:
         first.park()
         self._parked[key] = dict(group)
 
-    def _unpark(self, key: WeightsKey) -> None:
+    def _unpark(self, variant: Variant) -> None:
+        """Bring a variant's weights back if they wait; what does not come back is forgotten."""
+        key = weights_key(variant)
         group = self._parked.pop(key, None)
         if group is not None:
-            next(iter(group.values())).unpark()
+            next(iter(group.values())).unpark(variant)
             self._groups[key] = group
+            self._changed()
 
     def _changed(self) -> None:
         self.resident = tuple(sorted(name for group in self._groups.values() for name in group))

@@ -58,11 +58,11 @@ class Replica(Protocol):
     def park(self) -> None:
         """Take its weights, and so its siblings', off the device; only where it ``parks``."""
 
-    def unpark(self) -> None:
-        """Bring the weights back to the device.
+    def unpark(self, wanted: Variant) -> None:
+        """Bring the weights back to the device, for whichever sibling is wanted.
 
         Raises:
-            ConfigError: they do not fit.
+            ConfigError: they do not fit; names the variant that is wanted.
         """
 
     def unknown_words(self, prompt: str) -> tuple[str, ...]:

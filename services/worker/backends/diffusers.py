@@ -99,14 +99,16 @@ class DiffusersReplica:
         self._host_weights = self._host_weights or HostWeights(self.pipeline)
         self._host_weights.leave()
 
-    def unpark(self) -> None:
-        """Copy the weights back to the device."""
+    def unpark(self, wanted: Variant) -> None:
+        """Copy the weights back to the device; see ``Replica.unpark``."""
         assert self._host_weights is not None, "park() was not called"
         try:
             self._host_weights.enter(self._device)
         except torch.OutOfMemoryError:
             self._host_weights.leave()
-            raise ConfigError("out of memory on the way back from the host's") from None
+            raise ConfigError(
+                f"variant.{wanted.variant_id}: out of memory on the way back from the host's"
+            ) from None
 
     def unknown_words(self, prompt: str) -> tuple[str, ...]:
         """Ask the pipeline, if it can tell."""

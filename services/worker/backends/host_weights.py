@@ -25,11 +25,6 @@ class HostWeights:
             copy = torch.empty_like(tensor, device="cpu", pin_memory=pins)
             self._copies[id(tensor)] = copy.copy_(tensor)
 
-    @property
-    def num_bytes(self) -> int:
-        """What the copies take."""
-        return sum(copy.numel() * copy.element_size() for copy in self._copies.values())
-
     def leave(self) -> None:
         """Let go of the device's memory; the pipeline cannot run until ``enter``."""
         for tensor in _tensors(self._pipeline):

@@ -65,7 +65,7 @@ class MockReplica:
     def park(self) -> None:
         """Do nothing: nothing was allocated."""
 
-    def unpark(self) -> None:
+    def unpark(self, wanted: Variant) -> None:
         """Do nothing."""
 
     def unknown_words(self, prompt: str) -> tuple[str, ...]:
