@@ -130,7 +130,7 @@ class Variant:
         dtype: ``float32``, ``float16`` or ``bfloat16``.
         scheduler: Class name of ``diffusers`` that replaces the saved one; empty keeps it.
         memory_bytes: Device memory held while resident; 0 when unknown.
-        load_s: Seconds that loading its weights takes; 0 when unknown.
+        load_s: Seconds that loading and warm-up take, serving nothing; 0 when unknown.
         size_multiple: Width and height must be multiples of this, pixels.
         size_max: Largest width and height, pixels.
         scheduler_options: Settings of the scheduler that differ from the saved ones, as

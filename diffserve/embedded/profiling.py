@@ -31,8 +31,9 @@ def profile(preset: Preset, weights: Path, batch_sizes: Sequence[int] | None = N
     torch.set_num_threads(1)
     began_s = time.perf_counter()
     pipeline = load_pipeline(preset, weights)
-    load_s = time.perf_counter() - began_s
     texts = sheet_prompts()
+    draw(pipeline, preset, texts[:1], 0)  # a worker serves nothing before its warm-up either
+    load_s = time.perf_counter() - began_s
     seconds = {
         size: _timed(functools.partial(draw, pipeline, preset, texts[:size], 0))
         for size in batch_sizes or BATCH_SIZES[preset.name]

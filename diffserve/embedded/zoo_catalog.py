@@ -37,7 +37,7 @@ class Profile:
         execution_s: Median seconds by batch size, not decreasing.
         execution_s_p95: 95th percentile by batch size.
         memory_bytes: Of its weights.
-        load_s: Seconds to load them.
+        load_s: Seconds to load them and run once.
     """
 
     execution_s: Mapping[int, float]

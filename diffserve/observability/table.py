@@ -109,7 +109,9 @@ WORKER = (
     ),
     _counter("worker_swaps_total", "Variants loaded, those at start included.", "variant"),
     _counter("worker_evictions_total", "Variants unloaded to make room.", "variant"),
-    _histogram("worker_swap_seconds", "Loading of a variant.", SWAP_SECONDS, "variant"),
+    _histogram(
+        "worker_swap_seconds", "Loading of a variant, without its warm-up.", SWAP_SECONDS, "variant"
+    ),
     _read("worker_swap_memory_bytes", "Memory around the newest swap: before, after.", "moment"),
     _read("worker_memory_used_bytes", "Memory of the device in use."),
     _read("worker_memory_total_bytes", "Memory of the device."),

@@ -53,7 +53,7 @@ def observe_fleet(
         deferral: By ``cascade_id``; default: the catalog's.
         quality: By ``cascade_id``; default: the catalog's.
         pins: ``cascade_id`` -> share deferred that an operator fixed.
-        load_s: ``variant_id`` -> seconds that loading took; where absent the catalog's holds.
+        load_s: ``variant_id`` -> seconds of loading and warm-up; where absent the catalog's hold.
     """
     deferral, quality = deferral or catalog.deferral, quality or catalog.quality
     served = tuple(cascades)

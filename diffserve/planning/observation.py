@@ -71,7 +71,7 @@ class VariantFacts:
     Attributes:
         base: Identity of the weights; variants of one base switch for free.
         memory_bytes: Held while resident; 0 when unknown.
-        load_s: Seconds that a worker serves nothing while it loads the weights; 0 when unknown.
+        load_s: Seconds that a worker serves nothing while it loads and warms up; 0 when unknown.
     """
 
     base: str

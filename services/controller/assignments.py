@@ -72,7 +72,7 @@ class Assigner:
             membership: Who there is.
             clients: How to reach them.
             on_order: Is told of every order, by the variant placed.
-            on_loaded: Is told how many seconds a worker took to load a variant.
+            on_loaded: Is told how many seconds a worker took to load and warm a variant.
         """
         self._on_loaded = on_loaded
         self._on_order = on_order
@@ -127,7 +127,7 @@ class Assigner:
             if response.load_s > 0.0 and not coresident:
                 self._on_loaded(placed, response.load_s)
             logger.info(
-                "worker %s holds variant %s (loaded in %.1f s)",
+                "worker %s holds variant %s (loaded and warm in %.1f s)",
                 *(worker.worker_id, ", ".join(order.variants), response.load_s),
                 extra=ids,
             )

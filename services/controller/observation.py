@@ -119,7 +119,7 @@ class Observer:
             self._is_loss_logged = True
 
     def loaded(self, variant_id: str, load_s: float) -> None:
-        """Take in how long a worker took to load a variant: what plans reckon with from now on."""
+        """Take in how long a worker took to load and warm a variant: plans reckon with it."""
         self._load_s[variant_id] = load_s
 
     def seed_demand(self, plan: Plan) -> None:

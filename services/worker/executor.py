@@ -127,12 +127,16 @@ class Executor:
     async def assign(
         self, variant: Variant, plan_id: int, coresident: Sequence[Variant] = ()
     ) -> float:
-        """Make variants ready once the accepted batches are done; return seconds of loading.
+        """Make variants ready once the accepted batches are done.
 
         Args:
             variant: Its placement, loaded first.
             plan_id: Plan that says so.
             coresident: What it serves beside that, where it shares its time.
+
+        Returns:
+            Seconds that the device served nothing for it: loading and warm-up; 0 when all were
+            resident.
 
         Raises:
             StalePlanError: a newer plan has spoken, now or while this one waited.
@@ -149,11 +153,14 @@ class Executor:
         return load_s
 
     async def make_ready(self, variant: Variant, *, needs_assignment: bool = False) -> float:
-        """Load a variant and run one batch of one; return seconds of loading.
+        """Load a variant and run it once before anybody waits for it.
 
         Args:
             variant: What to load; nothing happens when it is resident.
             needs_assignment: Give up when another variant is assigned by the time it is its turn.
+
+        Returns:
+            Seconds of loading and warm-up; 0 when it was resident.
 
         Raises:
             StalePlanError: it gave up.
@@ -210,10 +217,11 @@ class Executor:
     def _load_and_warm(
         self, variant: Variant, loop: asyncio.AbstractEventLoop, keep: tuple[str, ...]
     ) -> tuple[float, Execution | None]:
-        """Load a variant and try it out; on the device thread."""
+        """Load a variant and try it out, on the device thread; return seconds and the last run."""
         if variant.variant_id in self.residency.resident:
             return 0.0, None
-        load_s = self.residency.load(variant, keep)
+        started_s = time.monotonic()
+        self.residency.load(variant, keep)
         executions = []
         # A batch of one last: its time is what the first plans hear of.
         for size in sorted({1, *self.residency.use(variant).warm_up_sizes}, reverse=True):
@@ -226,7 +234,7 @@ class Executor:
                 "%s warm: batch of %d in %.3f s",
                 *(variant.variant_id, size, executions[-1].execution_s),
             )
-        return load_s, executions[-1]
+        return time.monotonic() - started_s, executions[-1]
 
     def _entered_device(self, run: BatchRun, started_s: float) -> None:
         run.started_s = started_s

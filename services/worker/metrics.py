@@ -49,10 +49,17 @@ class WorkerMetrics:
         """Count queries that nobody waits for any more."""
         self.instruments.count("worker_queries_aborted_total", amount=num_queries)
 
-    def loaded(self, variant_id: str, load_s: float, before_bytes: int, after_bytes: int) -> None:
-        """Count a swap; memory is the device's, before anything was evicted and in the end."""
+    def loaded(self, variant_id: str, swap_s: float, before_bytes: int, after_bytes: int) -> None:
+        """Count a swap, without its warm-up.
+
+        Args:
+            variant_id: What was loaded.
+            swap_s: Seconds of evicting and loading.
+            before_bytes: Memory of the device in use, before anything was evicted.
+            after_bytes: The same in the end.
+        """
         self.instruments.count("worker_swaps_total", variant_id)
-        self.instruments.observe("worker_swap_seconds", load_s, variant_id)
+        self.instruments.observe("worker_swap_seconds", swap_s, variant_id)
         self._swap_bytes = (before_bytes, after_bytes)
 
     def evicted(self, variant_id: str) -> None:

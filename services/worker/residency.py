@@ -76,8 +76,8 @@ class Residency:
         """
         return self._missing_bytes(self._needed_bytes(variant)) <= 0
 
-    def load(self, variant: Variant, keep: Collection[str] = ()) -> float:
-        """Make a variant resident, evicting others as needed; return the seconds it took.
+    def load(self, variant: Variant, keep: Collection[str] = ()) -> None:
+        """Make a variant resident, evicting others as needed.
 
         Args:
             variant: Which.
@@ -111,18 +111,17 @@ class Residency:
         self._changed()
         # Again, for weights whose size was not known before.
         self._make_room(0, kept)
-        load_s = time.monotonic() - started_s
+        swap_s = time.monotonic() - started_s
         after = self._backends.memory().used_bytes
-        self.on_loaded(variant.variant_id, load_s, before, after)
+        self.on_loaded(variant.variant_id, swap_s, before, after)
         logger.info(
             "loaded %s in %.2f s: memory %d MiB before, %d MiB after",
             variant.variant_id,
-            load_s,
+            swap_s,
             before // MIB,
             after // MIB,
             extra={"variant_id": variant.variant_id},
         )
-        return load_s
 
     def drop(self, variant: Variant) -> None:
         """Forget a variant that turned out not to run; its weights go with their last sharer."""

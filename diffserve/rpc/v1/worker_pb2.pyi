@@ -400,7 +400,7 @@ class AssignResponse(_message.Message):
     LOAD_S_FIELD_NUMBER: _builtins.int
     RESIDENT_FIELD_NUMBER: _builtins.int
     load_s: _builtins.float
-    """Seconds spent loading; 0 when it was resident."""
+    """Seconds that the device served nothing for it: loading and warm-up; 0 when all were resident."""
     @_builtins.property
     def resident(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Variants resident now."""

@@ -65,6 +65,16 @@ async def test_only_what_is_resident_runs_and_assignment_makes_it_so() -> None:
     assert 0 < described.memory_used_bytes < described.memory_total_bytes
 
 
+async def test_loading_lasts_until_the_variant_is_warm() -> None:
+    catalog = mock_catalog({"v-a": 0.01, "v-b": 0.2, "v-c": 0.3})
+    async with running_worker(catalog, preload="v-a") as worker:
+        began_s = time.monotonic()
+        response = await assign(worker, "v-b", 1, "v-c")
+        took_s = time.monotonic() - began_s
+    # Nothing is loaded: the mock's warm-up batches are all that takes time.
+    assert 0.5 <= response.load_s <= took_s
+
+
 async def test_an_older_plan_is_refused() -> None:
     async with running_worker(mock_catalog({"v-a": 0.01, "v-b": 0.01})) as worker:
         await assign(worker, "v-a", 7)
