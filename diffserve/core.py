@@ -243,7 +243,7 @@ class WorkerInfo:
         is_draining: Takes no new work.
         device_type: Kind of device, such as ``NVIDIA A100-SXM4-80GB``; workers of one type share
             latency profiles. Empty: the kind that ``device`` names.
-        memory_bytes: What resident variants may hold together; 0 when unknown.
+        memory_bytes_max: What resident variants may hold together; 0 when unknown.
     """
 
     worker_id: str
@@ -252,7 +252,7 @@ class WorkerInfo:
     resident: tuple[str, ...] = ()
     is_draining: bool = False
     device_type: str = ""
-    memory_bytes: int = 0
+    memory_bytes_max: int = 0
 
     @property
     def kind(self) -> str:

@@ -92,13 +92,13 @@ def observe_fleet(
             for v in variants
             if v in catalog.variants
         },
-        memory_by_device={kind: _memory_bytes(workers, kind) for kind in kinds},
+        memory_by_device={kind: _memory_bytes_max(workers, kind) for kind in kinds},
     )
 
 
-def _memory_bytes(workers: Iterable[WorkerInfo], kind: str) -> int:
+def _memory_bytes_max(workers: Iterable[WorkerInfo], kind: str) -> int:
     """Return what the smallest worker of a kind may hold; 0 as soon as one does not say."""
-    return min(worker.memory_bytes for worker in workers if worker.kind == kind)
+    return min(worker.memory_bytes_max for worker in workers if worker.kind == kind)
 
 
 def _count(workers: Iterable[WorkerInfo], kind: str) -> int:

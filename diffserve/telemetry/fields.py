@@ -70,7 +70,7 @@ def worker_json(worker: WorkerInfo) -> str:
             "resident": list(worker.resident),
             "draining": worker.is_draining,
             "device_type": worker.device_type,
-            "memory_bytes": worker.memory_bytes,
+            "memory_bytes_max": worker.memory_bytes_max,
         }
     )
 
@@ -85,5 +85,5 @@ def parse_worker(worker_id: str, document: str) -> WorkerInfo:
         resident=tuple(row["resident"]),
         is_draining=row["draining"],
         device_type=row.get("device_type", ""),
-        memory_bytes=row.get("memory_bytes", 0),
+        memory_bytes_max=row.get("memory_bytes_max", 0),
     )

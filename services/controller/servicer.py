@@ -43,7 +43,7 @@ class ControllerServicer(controller_pb2_grpc.ControllerServicer):
                 resident=tuple(request.resident),
                 is_draining=request.draining,
                 device_type=request.device_type,
-                memory_bytes=request.memory_bytes,
+                memory_bytes_max=request.memory_bytes_max,
             )
             membership.renew(worker, request.incarnation)
         plan = self._state.board.in_force

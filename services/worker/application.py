@@ -146,7 +146,7 @@ class WorkerApplication:
             resident=self.executor.residency.resident,
             is_draining=self.executor.is_draining or self.is_hung,
             device_type=settings.device_type or self.backends.device_type,
-            memory_bytes=self.executor.residency.limit_bytes,
+            memory_bytes_max=self.executor.residency.limit_bytes,
         )
 
     async def _load_at_start(self) -> None:

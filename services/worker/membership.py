@@ -34,7 +34,7 @@ class Standing:
         resident: Variants in memory.
         is_draining: Takes no new batches.
         device_type: Kind of device.
-        memory_bytes: What resident variants may hold together.
+        memory_bytes_max: What resident variants may hold together.
     """
 
     worker_id: str
@@ -43,7 +43,7 @@ class Standing:
     resident: tuple[str, ...]
     is_draining: bool
     device_type: str
-    memory_bytes: int
+    memory_bytes_max: int
 
 
 class Membership:
@@ -140,7 +140,7 @@ class Membership:
             incarnation=self._incarnation,
             leaving=leaving,
             device_type=standing.device_type,
-            memory_bytes=standing.memory_bytes,
+            memory_bytes_max=standing.memory_bytes_max,
         )
 
     def _lost(self, error: grpc.aio.AioRpcError) -> None:

@@ -18,7 +18,14 @@ from diffserve.telemetry.store import FORGOTTEN_AFTER_S, STORE_ERRORS, Telemetry
 
 WORKERS = (
     WorkerInfo(worker_id="w-0", address="host:1", device="cpu", resident=("a", "b")),
-    WorkerInfo(worker_id="w-1", address="host:2", device="cuda:0", is_draining=True),
+    WorkerInfo(
+        worker_id="w-1",
+        address="host:2",
+        device="cuda:0",
+        is_draining=True,
+        device_type="A100",
+        memory_bytes_max=7,
+    ),
 )
 
 

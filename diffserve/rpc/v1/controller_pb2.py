@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from diffserve.rpc.v1 import worker_pb2 as diffserve_dot_rpc_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!diffserve/rpc/v1/controller.proto\x12\x10\x64iffserve.rpc.v1\x1a\x1d\x64iffserve/rpc/v1/worker.proto\"\xba\x01\n\x0fRegisterRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x10\n\x08resident\x18\x04 \x03(\t\x12\x10\n\x08\x64raining\x18\x05 \x01(\x08\x12\x13\n\x0bincarnation\x18\x06 \x01(\t\x12\x0f\n\x07leaving\x18\x07 \x01(\x08\x12\x13\n\x0b\x64\x65vice_type\x18\x08 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\t \x01(\x03\"Z\n\x10RegisterResponse\x12\x0f\n\x07lease_s\x18\x01 \x01(\x01\x12\x10\n\x08\x61ssigned\x18\x02 \x01(\t\x12\x0f\n\x07plan_id\x18\x03 \x01(\x03\x12\x12\n\ncoresident\x18\x04 \x03(\t\"7\n\x10WatchPlanRequest\x12\x12\n\nwatcher_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\"\xca\x02\n\x04Plan\x12\x0f\n\x07plan_id\x18\x01 \x01(\x03\x12/\n\nplacements\x18\x02 \x03(\x0b\x32\x1b.diffserve.rpc.v1.Placement\x12/\n\x08variants\x18\x03 \x03(\x0b\x32\x1d.diffserve.rpc.v1.VariantPlan\x12/\n\x08\x63\x61scades\x18\x04 \x03(\x0b\x32\x1d.diffserve.rpc.v1.CascadePlan\x12\x0e\n\x06solver\x18\x05 \x01(\t\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\x0f\n\x07solve_s\x18\x07 \x01(\x01\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\r\n\x05\x61ge_s\x18\t \x01(\x01\x12:\n\rloadbalancers\x18\n \x03(\x0b\x32#.diffserve.rpc.v1.LoadBalancerShare\x12\x12\n\nactivation\x18\x0b \x01(\t\";\n\x11LoadBalancerShare\x12\x17\n\x0floadbalancer_id\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\"\xb9\x01\n\tPlacement\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x12\n\nvariant_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x10\n\x08resident\x18\x05 \x03(\t\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x12\x12\n\ncoresident\x18\x07 \x03(\t\x12\x13\n\x0b\x64\x65vice_type\x18\x08 \x01(\t\x12\x17\n\x0floadbalancer_id\x18\t \x01(\t\"H\n\x0bVariantPlan\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x16\n\x0e\x62\x61tch_size_max\x18\x02 \x01(\x05\x12\r\n\x05price\x18\x03 \x01(\x01\"\xee\x01\n\x0b\x43\x61scadePlan\x12\x12\n\ncascade_id\x18\x01 \x01(\t\x12\x12\n\ndemand_qps\x18\x02 \x01(\x01\x12\x19\n\x11\x64\x65\x66\x65rral_fraction\x18\x03 \x01(\x01\x12\x1c\n\x14\x63onfidence_threshold\x18\x04 \x01(\x01\x12\x18\n\x10\x65xpected_quality\x18\x05 \x01(\x01\x12\x17\n\x0f\x64\x65\x66\x65rral_target\x18\x06 \x01(\x01\x12\x13\n\x0b\x63lass_share\x18\x07 \x01(\x01\x12\x17\n\x0f\x62ypass_fraction\x18\x08 \x01(\x01\x12\r\n\x05slo_s\x18\t \x01(\x01\x12\x0e\n\x06pinned\x18\n \x01(\x08\"\x82\x01\n\x14ReportProfileRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x32\n\tlatencies\x18\x03 \x03(\x0b\x32\x1f.diffserve.rpc.v1.LatencySample\x12\x13\n\x0b\x64\x65vice_type\x18\x04 \x01(\t\"\x17\n\x15ReportProfileResponse2\x8c\x02\n\nController\x12Q\n\x08Register\x12!.diffserve.rpc.v1.RegisterRequest\x1a\".diffserve.rpc.v1.RegisterResponse\x12I\n\tWatchPlan\x12\".diffserve.rpc.v1.WatchPlanRequest\x1a\x16.diffserve.rpc.v1.Plan0\x01\x12`\n\rReportProfile\x12&.diffserve.rpc.v1.ReportProfileRequest\x1a\'.diffserve.rpc.v1.ReportProfileResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!diffserve/rpc/v1/controller.proto\x12\x10\x64iffserve.rpc.v1\x1a\x1d\x64iffserve/rpc/v1/worker.proto\"\xbe\x01\n\x0fRegisterRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x10\n\x08resident\x18\x04 \x03(\t\x12\x10\n\x08\x64raining\x18\x05 \x01(\x08\x12\x13\n\x0bincarnation\x18\x06 \x01(\t\x12\x0f\n\x07leaving\x18\x07 \x01(\x08\x12\x13\n\x0b\x64\x65vice_type\x18\x08 \x01(\t\x12\x18\n\x10memory_bytes_max\x18\t \x01(\x03\"Z\n\x10RegisterResponse\x12\x0f\n\x07lease_s\x18\x01 \x01(\x01\x12\x10\n\x08\x61ssigned\x18\x02 \x01(\t\x12\x0f\n\x07plan_id\x18\x03 \x01(\x03\x12\x12\n\ncoresident\x18\x04 \x03(\t\"7\n\x10WatchPlanRequest\x12\x12\n\nwatcher_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\"\xca\x02\n\x04Plan\x12\x0f\n\x07plan_id\x18\x01 \x01(\x03\x12/\n\nplacements\x18\x02 \x03(\x0b\x32\x1b.diffserve.rpc.v1.Placement\x12/\n\x08variants\x18\x03 \x03(\x0b\x32\x1d.diffserve.rpc.v1.VariantPlan\x12/\n\x08\x63\x61scades\x18\x04 \x03(\x0b\x32\x1d.diffserve.rpc.v1.CascadePlan\x12\x0e\n\x06solver\x18\x05 \x01(\t\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\x0f\n\x07solve_s\x18\x07 \x01(\x01\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\r\n\x05\x61ge_s\x18\t \x01(\x01\x12:\n\rloadbalancers\x18\n \x03(\x0b\x32#.diffserve.rpc.v1.LoadBalancerShare\x12\x12\n\nactivation\x18\x0b \x01(\t\";\n\x11LoadBalancerShare\x12\x17\n\x0floadbalancer_id\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\"\xb9\x01\n\tPlacement\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x12\n\nvariant_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x10\n\x08resident\x18\x05 \x03(\t\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x12\x12\n\ncoresident\x18\x07 \x03(\t\x12\x13\n\x0b\x64\x65vice_type\x18\x08 \x01(\t\x12\x17\n\x0floadbalancer_id\x18\t \x01(\t\"H\n\x0bVariantPlan\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x16\n\x0e\x62\x61tch_size_max\x18\x02 \x01(\x05\x12\r\n\x05price\x18\x03 \x01(\x01\"\xee\x01\n\x0b\x43\x61scadePlan\x12\x12\n\ncascade_id\x18\x01 \x01(\t\x12\x12\n\ndemand_qps\x18\x02 \x01(\x01\x12\x19\n\x11\x64\x65\x66\x65rral_fraction\x18\x03 \x01(\x01\x12\x1c\n\x14\x63onfidence_threshold\x18\x04 \x01(\x01\x12\x18\n\x10\x65xpected_quality\x18\x05 \x01(\x01\x12\x17\n\x0f\x64\x65\x66\x65rral_target\x18\x06 \x01(\x01\x12\x13\n\x0b\x63lass_share\x18\x07 \x01(\x01\x12\x17\n\x0f\x62ypass_fraction\x18\x08 \x01(\x01\x12\r\n\x05slo_s\x18\t \x01(\x01\x12\x0e\n\x06pinned\x18\n \x01(\x08\"\x82\x01\n\x14ReportProfileRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x32\n\tlatencies\x18\x03 \x03(\x0b\x32\x1f.diffserve.rpc.v1.LatencySample\x12\x13\n\x0b\x64\x65vice_type\x18\x04 \x01(\t\"\x17\n\x15ReportProfileResponse2\x8c\x02\n\nController\x12Q\n\x08Register\x12!.diffserve.rpc.v1.RegisterRequest\x1a\".diffserve.rpc.v1.RegisterResponse\x12I\n\tWatchPlan\x12\".diffserve.rpc.v1.WatchPlanRequest\x1a\x16.diffserve.rpc.v1.Plan0\x01\x12`\n\rReportProfile\x12&.diffserve.rpc.v1.ReportProfileRequest\x1a\'.diffserve.rpc.v1.ReportProfileResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,25 +33,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'diffserve.rpc.v1.controller
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REGISTERREQUEST']._serialized_start=87
-  _globals['_REGISTERREQUEST']._serialized_end=273
-  _globals['_REGISTERRESPONSE']._serialized_start=275
-  _globals['_REGISTERRESPONSE']._serialized_end=365
-  _globals['_WATCHPLANREQUEST']._serialized_start=367
-  _globals['_WATCHPLANREQUEST']._serialized_end=422
-  _globals['_PLAN']._serialized_start=425
-  _globals['_PLAN']._serialized_end=755
-  _globals['_LOADBALANCERSHARE']._serialized_start=757
-  _globals['_LOADBALANCERSHARE']._serialized_end=816
-  _globals['_PLACEMENT']._serialized_start=819
-  _globals['_PLACEMENT']._serialized_end=1004
-  _globals['_VARIANTPLAN']._serialized_start=1006
-  _globals['_VARIANTPLAN']._serialized_end=1078
-  _globals['_CASCADEPLAN']._serialized_start=1081
-  _globals['_CASCADEPLAN']._serialized_end=1319
-  _globals['_REPORTPROFILEREQUEST']._serialized_start=1322
-  _globals['_REPORTPROFILEREQUEST']._serialized_end=1452
-  _globals['_REPORTPROFILERESPONSE']._serialized_start=1454
-  _globals['_REPORTPROFILERESPONSE']._serialized_end=1477
-  _globals['_CONTROLLER']._serialized_start=1480
-  _globals['_CONTROLLER']._serialized_end=1748
+  _globals['_REGISTERREQUEST']._serialized_end=277
+  _globals['_REGISTERRESPONSE']._serialized_start=279
+  _globals['_REGISTERRESPONSE']._serialized_end=369
+  _globals['_WATCHPLANREQUEST']._serialized_start=371
+  _globals['_WATCHPLANREQUEST']._serialized_end=426
+  _globals['_PLAN']._serialized_start=429
+  _globals['_PLAN']._serialized_end=759
+  _globals['_LOADBALANCERSHARE']._serialized_start=761
+  _globals['_LOADBALANCERSHARE']._serialized_end=820
+  _globals['_PLACEMENT']._serialized_start=823
+  _globals['_PLACEMENT']._serialized_end=1008
+  _globals['_VARIANTPLAN']._serialized_start=1010
+  _globals['_VARIANTPLAN']._serialized_end=1082
+  _globals['_CASCADEPLAN']._serialized_start=1085
+  _globals['_CASCADEPLAN']._serialized_end=1323
+  _globals['_REPORTPROFILEREQUEST']._serialized_start=1326
+  _globals['_REPORTPROFILEREQUEST']._serialized_end=1456
+  _globals['_REPORTPROFILERESPONSE']._serialized_start=1458
+  _globals['_REPORTPROFILERESPONSE']._serialized_end=1481
+  _globals['_CONTROLLER']._serialized_start=1484
+  _globals['_CONTROLLER']._serialized_end=1752
 # @@protoc_insertion_point(module_scope)

@@ -31,7 +31,7 @@ class RegisterRequest(_message.Message):
     INCARNATION_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
     DEVICE_TYPE_FIELD_NUMBER: _builtins.int
-    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_MAX_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Stable name of the worker slot."""
     address: _builtins.str
@@ -46,7 +46,7 @@ class RegisterRequest(_message.Message):
     """True on orderly shutdown: the lease ends now."""
     device_type: _builtins.str
     """Kind of device, such as "NVIDIA A100-SXM4-80GB"; empty: the kind that `device` names."""
-    memory_bytes: _builtins.int
+    memory_bytes_max: _builtins.int
     """What resident variants may hold together on its device, bytes; 0: unknown."""
     @_builtins.property
     def resident(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -63,11 +63,11 @@ class RegisterRequest(_message.Message):
         incarnation: _builtins.str = ...,
         leaving: _builtins.bool = ...,
         device_type: _builtins.str = ...,
-        memory_bytes: _builtins.int = ...,
+        memory_bytes_max: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "device", b"device", "device_type", b"device_type", "draining", b"draining", "incarnation", b"incarnation", "leaving", b"leaving", "memory_bytes", b"memory_bytes", "resident", b"resident", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "device", b"device", "device_type", b"device_type", "draining", b"draining", "incarnation", b"incarnation", "leaving", b"leaving", "memory_bytes_max", b"memory_bytes_max", "resident", b"resident", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -127,7 +127,7 @@ async def test_registration_tells_the_kind_of_device_and_follows_co_residents() 
                 lambda: worker.application.executor.residency.resident == ("v-a", "v-b"), 5.0
             )
         assert controller.registrations[0].device_type == "A100"
-        assert controller.registrations[0].memory_bytes == 3 * GIB
+        assert controller.registrations[0].memory_bytes_max == 3 * GIB
 
 
 async def test_variants_of_one_base_share_memory() -> None:

@@ -74,7 +74,7 @@ def test_loads_take_what_was_measured_or_else_what_the_catalog_says() -> None:
 def test_memory_of_a_kind_is_its_smallest_workers_and_unknown_if_one_does_not_say() -> None:
     sizes = {"a": (80, 40), "b": (24,), "c": (80, 0)}
     fleet = tuple(
-        replace(worker(f"{kind}{index}", kind), memory_bytes=size)
+        replace(worker(f"{kind}{index}", kind), memory_bytes_max=size)
         for kind, known in sizes.items()
         for index, size in enumerate(known)
     )
