@@ -50,14 +50,13 @@ class GainCurve:
         middles, slopes = _slopes(_envelope(curve))
         if not middles:
             return cls((0.0,), (0.0,))
-        # A straight curve is given a slight bend: equal gains would all be deferred, or none.
-        bend = 1e-6 * slopes[0]
-        rise, fall = bend, bend
         if len(slopes) > 1:
             rise = middles[0] * (slopes[0] - slopes[1]) / (middles[1] - middles[0])
             fall = (slopes[-2] - slopes[-1]) / (middles[-1] - middles[-2])
             fall *= curve.best_fraction - middles[-1]
-            rise, fall = max(rise, bend), max(fall, min(bend, slopes[-1] / 2.0))
+        else:
+            # A straight curve is given a slight bend: equal gains would all be deferred, or none.
+            rise = fall = 1e-6 * slopes[0]
         gains = (slopes[0] + rise, *slopes, max(0.0, slopes[-1] - fall))
         return cls((0.0, *middles, curve.best_fraction), tuple(weight * gain for gain in gains))
 
