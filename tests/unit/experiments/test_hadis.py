@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from diffserve.catalog import load_catalog
 from diffserve.experiments import hadis
 from diffserve.experiments.hadis_planned import HADIS, OCTAVES, OURS, planners, study
 from tests.unit.experiments.canned import canned
@@ -41,7 +42,9 @@ def test_means_are_over_the_grids() -> None:
 
 def test_baselines_get_one_pair_and_everybody_the_same_machines(tmp_path: Path) -> None:
     runs = {name: hadis.simulation(*served) for name, served in hadis.SYSTEMS.items()}
-    assert {run.hardware for run in runs.values()} == {hadis.HARDWARE}
+    assert {run.hardware for run in runs.values()} == {hadis.hardware()}
+    loads_s = {variant.load_s for variant in load_catalog("hadis").variants.values()}
+    assert loads_s == {hadis.hardware().load_s}, "the simulator knows one figure"
     assert {name: len(run.cascades) for name, run in runs.items() if "turbo" in name} == {
         "diffserve, turbo and medium": 1,
         "diffserve-paper, turbo and medium": 1,
