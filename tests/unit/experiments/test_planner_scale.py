@@ -19,6 +19,7 @@ def test_page_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = planner_scale.run(canned(tmp_path))
     page = write_page(result, Made("diffserve reproduce", (0,), True), tmp_path / "out").read_text()
     assert "Gurobi" not in page and "CBC" in page
+    assert "**measured**" in page and "**simulated**" not in page
     rows = result.data["rows"]
     assert len(rows) == 2 * len(planner_scale.CASES)
     for row in rows:
