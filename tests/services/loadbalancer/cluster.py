@@ -34,11 +34,15 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
-    """Sleeps for each batch; a prompt's last word is the percentile of its light image."""
+    """Sleeps for each batch; a prompt's last word is the percentile of its light image.
+
+    With a ``gate`` each batch ends when the test lets it, instead.
+    """
 
     def __init__(self) -> None:
         self.light_s = 0.02
         self.heavy_s = 0.1
+        self.gate: asyncio.Semaphore | None = None
         self.refuses = False
         self.busy_s = 0.0
         self.num_busy = 0
@@ -87,7 +91,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
             yield worker_pb2.ExecuteEvent(progress=progress)
         is_light = request.variant_id == "mock-light"
         seconds = self.light_s if is_light else self.heavy_s
-        await asyncio.sleep(seconds)
+        await (asyncio.sleep(seconds) if self.gate is None else self.gate.acquire())
         yield worker_pb2.ExecuteEvent(released=worker_pb2.DeviceReleased(execution_s=seconds))
         for query in request.queries:
             yield worker_pb2.ExecuteEvent(result=self._result(query, is_light=is_light))
@@ -160,7 +164,12 @@ class Cluster:
         return Plan(plan_id=plan_id, placement={}, batch_size_max={}, cascades={})
 
     async def plan(
-        self, placement: dict[str, str], *, fraction: float = 0.5, plan_id: int = 1
+        self,
+        placement: dict[str, str],
+        *,
+        fraction: float = 0.5,
+        plan_id: int = 1,
+        slo_s: float = 0.0,
     ) -> None:
         """Send a plan and wait until the load balancer follows it."""
         infos = {
@@ -179,6 +188,7 @@ class Cluster:
             deferral_target=fraction,
             confidence_threshold=fraction,
             expected_quality=0.9,
+            slo_s=slo_s,
         )
         plan = Plan(
             plan_id=plan_id,
