@@ -1,7 +1,8 @@
 """Draw the README's picture: prompts by the light, by the heavy model and as the cascade answers.
 
-Usage: .venv/bin/python scripts/draw_cascade.py OUT.png, while `make serve` runs. Times are what the
-devices took, as the load balancer tells.
+Usage: while `make serve` runs, .venv/bin/diffserve threshold pin 0.5, since a deployment that idles
+defers nearly everything; some seconds later .venv/bin/python scripts/draw_cascade.py OUT.png. Times
+are what the devices took, as the load balancer tells.
 """
 
 from __future__ import annotations
@@ -35,12 +36,15 @@ def main(path: str) -> None:
     height = TOP_PX + len(ROWS) * (SIDE_PX + TEXT_PX + GAP_PX)
     sheet = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(sheet)
+    for row, name in enumerate(ROWS):
+        top = TOP_PX + row * (SIDE_PX + TEXT_PX + GAP_PX)
+        pen.text((4, top + SIDE_PX // 2), name, "black", font_size=14)
     with Client() as client:
         for column, prompt in enumerate(PROMPTS):
             left = LEFT_PX + column * (SIDE_PX + GAP_PX)
             words = "\n".join(textwrap.wrap(prompt, 22))
             pen.multiline_text((left, 2), words, "black", font_size=11, spacing=1)
-            for row, (name, preference) in enumerate(ROWS.items()):
+            for row, preference in enumerate(ROWS.values()):
                 top = TOP_PX + row * (SIDE_PX + TEXT_PX + GAP_PX)
                 answer = client.generate(prompt, seed=column, preference=preference)
                 with Image.open(io.BytesIO(answer.data)) as image:
@@ -49,7 +53,6 @@ def main(path: str) -> None:
                     )
                 sheet.paste(drawn, (left, top))
                 pen.text((left + 2, top + SIDE_PX + 2), told(answer), "black", font_size=11)
-                pen.text((4, top + SIDE_PX // 2), name, "black", font_size=14)
     sheet.save(Path(path), optimize=True)
 
 
