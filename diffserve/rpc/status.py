@@ -81,6 +81,11 @@ def to_status(error: DiffServeError) -> status_pb2.Status:
     return status
 
 
+def to_bytes(error: DiffServeError) -> bytes:
+    """Return the serialized ``google.rpc.Status`` of an error, as streams carry it."""
+    return bytes(to_status(error).SerializeToString())
+
+
 def _clipped(text: str) -> str:
     data = text.encode(errors="replace")
     if len(data) <= TEXT_BYTES_MAX:
@@ -105,7 +110,7 @@ def from_call(error: grpc.RpcError) -> DiffServeError:
 
 
 def from_bytes(data: bytes) -> tuple[grpc.StatusCode, DiffServeError]:
-    """Return the code and the error of a serialized ``google.rpc.Status``, as streams carry it."""
+    """Return the code and the error that ``to_bytes`` wrote."""
     status = status_pb2.Status.FromString(data)
     code = _GRPC_CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     return code, _error(code, status.message or code.name, status)

@@ -37,9 +37,9 @@ class OpenStream(Generic[RequestT, ReplyT]):
 
         Args:
             method: A bidirectional method of a stub.
-            on_reply: Gets every reply; must not raise.
-            on_broken: Called once when the call ends otherwise than by ``close``: gets
-                this stream, a code and details.
+            on_reply: Gets every reply; the stream is given up where it raises.
+            on_broken: Called once when the call ends otherwise than by ``close``, also after
+                ``finish``: gets this stream, a code and details.
         """
         self.is_open = True
         self._call = method()
@@ -81,6 +81,9 @@ class OpenStream(Generic[RequestT, ReplyT]):
             await self._call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the reader learns why
+        except Exception:
+            logger.exception("a request was not sent; its stream is given up")
+            self._call.cancel()
 
     async def _read(self) -> None:
         code, details = grpc.StatusCode.UNAVAILABLE, "the peer ended the stream"
@@ -92,7 +95,7 @@ class OpenStream(Generic[RequestT, ReplyT]):
         except asyncio.CancelledError:
             if self._is_closed:
                 raise
-            code, details = grpc.StatusCode.CANCELLED, "the channel was closed"
+            code, details = grpc.StatusCode.CANCELLED, "the call was given up"
         except Exception:
             # A fault of ours must not leave requests waiting for ever.
             logger.exception("a reply was not dealt with; its stream is given up")
@@ -117,9 +120,9 @@ async def answer_many(
 
     Args:
         context: Of the call.
-        answer: Answers a request by any number of replies. Must not raise.
+        answer: Answers a request by any number of replies. One that raises breaks the call, so
+            that no request waits for an answer that never comes.
     """
-    tasks: set[asyncio.Task[None]] = set()
     writing = asyncio.Lock()
 
     async def send(reply: ReplyT) -> None:
@@ -129,18 +132,6 @@ async def answer_many(
     async def run(request: RequestT) -> None:
         await answer(request, send)
 
-    # Not only the `finally`: the reading below hears of a broken call later.
-    context.add_done_callback(lambda _: _cancel(tasks))  # type: ignore[arg-type]
-    try:
+    async with asyncio.TaskGroup() as answering:
         while (request := await context.read()) is not grpc.aio.EOF:
-            task = asyncio.create_task(run(request))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        await asyncio.gather(*tasks)
-    finally:
-        _cancel(tasks)
-
-
-def _cancel(tasks: set[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
+            answering.create_task(run(request))

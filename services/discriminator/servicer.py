@@ -59,7 +59,7 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
         except TimeoutError:
             return  # nobody waits for it any more
         except DiffServeError as error:
-            why = status.to_status(error).SerializeToString()
+            why = status.to_bytes(error)
             response = discriminator_pb2.ScoreResponse(status=why)
         response.request_id = request.request_id
         await send(response)

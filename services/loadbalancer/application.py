@@ -131,12 +131,12 @@ class LoadBalancer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._workers.close()
         await self.dispatcher.close()
         if self._decisions is not None:
             self._decisions.close()
         if self._tracing is not None:
             await self._tracing.close()
-        await self._workers.close()
         if self._plans is not None:
             await self._plans.close()
         if self._store is not None:

@@ -121,7 +121,7 @@ class Dispatcher:
         await self._idle.wait()
 
     async def close(self) -> None:
-        """Drop batches in progress."""
+        """Stop what the dispatcher does by itself: its tasks and its timer."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -142,8 +142,9 @@ class WorkerClients:
             await client.stub.Abort(request, timeout=ABORT_TIMEOUT_S)
 
     async def close(self) -> None:
-        """Close every channel."""
-        for execution in self._executions.values():
+        """Drop batches in progress and close every channel."""
+        while self._executions:  # more may end while one is closed
+            _, execution = self._executions.popitem()
             execution.timer.cancel()
             await execution.stream.close()
         for worker_id in sorted(self._clients):

@@ -54,7 +54,7 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         try:
             run = self._accepted(request)
         except DiffServeError as error:
-            why = status.to_status(error).SerializeToString()
+            why = status.to_bytes(error)
             await send(_ended(request.batch_id, why))
             return
         try:

@@ -18,7 +18,7 @@ from diffserve.errors import WORKER_BUSY, ConfigError, DiffServeError, Overloade
 from diffserve.rpc import convert
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.server import Health
-from diffserve.rpc.status import to_status
+from diffserve.rpc.status import to_bytes
 from diffserve.rpc.streams import Send, answer_many
 from diffserve.rpc.v1 import (
     common_pb2,
@@ -68,7 +68,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
                 event.batch_id = request.batch_id
                 await send(event)
         except DiffServeError as error:
-            ended.status = to_status(error).SerializeToString()
+            ended.status = to_bytes(error)
         await send(worker_pb2.ExecuteEvent(batch_id=request.batch_id, ended=ended))
 
     async def _execute(

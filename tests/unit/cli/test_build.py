@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from diffserve.cli.cascades import cascade_build
 from diffserve.cli.output import CliError
-from diffserve.embedded.choice import PairName, choose
+from diffserve.embedded.choice import QUALITY_KEPT, PairName, choose
 from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes
 
 build = pytest.importorskip("diffserve.cli.build")  # needs torch
@@ -26,6 +28,11 @@ def options(**changes: object) -> object:
         "jobs": 1,
     }
     return build.Options(**{**known, **changes})
+
+
+def test_the_command_asks_for_what_choosing_asks_for() -> None:
+    asked = inspect.signature(cascade_build).parameters["quality_kept"]
+    assert asked.default == QUALITY_KEPT
 
 
 @pytest.mark.parametrize(

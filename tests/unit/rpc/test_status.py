@@ -7,7 +7,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2
 
 from diffserve import errors
-from diffserve.rpc.status import from_bytes, to_status
+from diffserve.rpc.status import from_bytes, to_bytes, to_status
 
 
 def test_input_error_names_the_field() -> None:
@@ -61,7 +61,7 @@ def test_a_status_in_bytes_is_the_same_error() -> None:
     error = errors.OverloadedError(
         "busy", predicted_wait_s=0.5, retry_after_s=0.25, cause=errors.WORKER_BUSY
     )
-    code, again = from_bytes(to_status(error).SerializeToString())
+    code, again = from_bytes(to_bytes(error))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert isinstance(again, errors.OverloadedError)
     assert again.cause == errors.WORKER_BUSY

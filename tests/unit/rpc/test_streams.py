@@ -29,6 +29,8 @@ class Echo:
 
     async def _answer(self, request: bytes, send: Send[bytes]) -> None:
         self.begun.append(request)
+        if request == b"fault":
+            raise ValueError("a fault of the service")
         try:
             await asyncio.sleep(int(request) / 1000)
         except asyncio.CancelledError:
@@ -139,3 +141,28 @@ async def test_a_fault_in_dealing_with_a_reply_gives_the_stream_up(
         await stream.close()
     assert caller.broken == [grpc.StatusCode.INTERNAL]
     assert "a fault of ours" in caplog.text
+
+
+async def test_a_faulty_answer_breaks_the_call_so_that_nobody_waits_for_it() -> None:
+    echo, caller = Echo(), Caller()
+    async with connected(echo) as (_, method):
+        stream = Stream(method, caller.on_reply, caller.on_broken)
+        stream.send(b"60000")
+        stream.send(b"fault")
+        await until(caller, broken=1)
+        await stream.close()
+    assert caller.broken == [grpc.StatusCode.UNKNOWN]
+    assert echo.cancelled == [b"60000"]
+
+
+async def test_a_request_that_cannot_be_sent_gives_the_stream_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caller = Caller()
+    async with connected(Echo()) as (_, method):
+        stream = Stream(method, caller.on_reply, caller.on_broken)
+        stream.send(cast(bytes, "not bytes"))
+        await until(caller, broken=1)
+        await stream.close()
+    assert len(caller.broken) == 1
+    assert "a request was not sent" in caplog.text
