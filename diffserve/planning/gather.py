@@ -78,6 +78,7 @@ def observe_fleet(
     return FleetObservation(
         workers=workers,
         cascades=observations,
+        default_cascade=catalog.default_cascade,
         queues=queues,
         classes=tuple(catalog.classes.values()),
         latency_by_device={v: {kind: profile(v, kind) for kind in kinds} for v in variants}

@@ -28,6 +28,8 @@ IDLE_SHARE = 0.01
 """Demand, as a share of all, that an idle class is planned for: its first query finds workers."""
 IDLE_QPS = 1e-3
 """The same where every class is idle."""
+IDLE_DEFAULT_QPS = 1e-2
+"""That of the class with the default cascade: where not all find workers, its queries do."""
 ALIKE = ""
 """Device type of a fleet whose devices are taken as alike."""
 
@@ -84,13 +86,13 @@ def joint_problem(
     demands = {
         g.class_id: planned_demand_qps(observation, g, parameters) for g in observation.groups
     }
-    floor = max(IDLE_QPS, IDLE_SHARE * sum(demands.values()))
+    share_qps = IDLE_SHARE * sum(demands.values())
     classes = tuple(
         ClassProblem(
             class_id=group.class_id,
             slo_s=_slo_s(observation, group),
             weight=group.weight,
-            demand_qps=max(floor, demands[group.class_id]),
+            demand_qps=max(_idle_qps(observation, group), share_qps, demands[group.class_id]),
             candidates=tuple(
                 _candidate(observation.cascades[c], parameters) for c in group.cascade_ids
             ),
@@ -112,6 +114,10 @@ def joint_problem(
         horizon_s=parameters.load_horizon_s,
     )
     return replace(problem, waits_s=_waits(observation, previous, problem, parameters))
+
+
+def _idle_qps(observation: FleetObservation, group: RequestClass) -> float:
+    return IDLE_DEFAULT_QPS if observation.default_cascade in group.cascade_ids else IDLE_QPS
 
 
 def _slo_s(observation: FleetObservation, group: RequestClass) -> float:

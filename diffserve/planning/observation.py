@@ -86,6 +86,7 @@ class FleetObservation:
     Attributes:
         workers: Every worker that is alive; draining ones get no variant.
         cascades: ``cascade_id`` -> observation.
+        default_cascade: The cascade of queries that name none, expected first on an idle fleet.
         queues: ``variant_id`` -> queue; an absent one is empty.
         classes: Request classes; a cascade that none of them names is one of its own.
         latency_by_device: ``variant_id`` -> device type (``WorkerInfo.kind``) -> profile, scoring
@@ -98,6 +99,7 @@ class FleetObservation:
 
     workers: tuple[WorkerInfo, ...]
     cascades: Mapping[str, CascadeObservation]
+    default_cascade: str = ""
     queues: Mapping[str, QueueState] = field(default_factory=dict)
     classes: tuple[RequestClass, ...] = ()
     latency_by_device: Mapping[str, Mapping[str, LatencyProfile]] = field(default_factory=dict)

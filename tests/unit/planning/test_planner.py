@@ -19,6 +19,7 @@ from diffserve.planning.program import MixedIntegerProgram, ProgramSolution
 from diffserve.planning.waits import WaitModel
 from diffserve.policy.placement import count_switches
 from tests.paper.cascades import paper_cascade
+from tests.unit.planning import fleets
 
 CASCADE = Cascade(
     cascade_id="main", light="light", heavy="heavy", discriminator="real-fake", slo_s=5.0
@@ -229,6 +230,19 @@ def test_cascades_share_the_fleet_so_that_both_are_best():
     assert "; other: demand 4.0 qps" in made.reason
     again = plan(two_cascades(16), made)
     assert again.placement == made.placement
+
+
+@pytest.mark.parametrize("default_cascade", ["fast-medium", "fast-slow", "medium-slow"])
+def test_an_idle_fleet_that_is_too_small_for_all_waits_for_the_default(default_cascade):
+    pairs = [("fast", "medium"), ("fast", "slow"), ("medium", "slow")]
+    idle = fleets.observed(
+        *(fleets.seen(light, heavy, 0.0) for light, heavy in pairs),
+        num_workers=1,
+        classes=(),
+        default_cascade=default_cascade,
+    )
+    made = plan(idle)
+    assert list(made.placement.values()) == [default_cascade.split("-")[0]]
 
 
 def test_without_a_solver_cascades_are_planned_apart(monkeypatch):
