@@ -81,13 +81,13 @@ async def image_bytes(address: str) -> int:
 
 async def cost_rounds(parameters: Parameters, on_progress: OnProgress) -> list[CostRound]:
     """Measure no-op models against the baseline, system after system in every round."""
-    async with deployment("noop") as address:
-        num_bytes = await image_bytes(address)
+    async with deployment("noop") as fleet:
+        num_bytes = await image_bytes(fleet.loadbalancer)
         async with (
             raw_server(num_bytes) as raw_address,
             by_stub(raw_address) as raw,
-            by_stub(address) as ours,
-            AsyncClient(address) as client,
+            by_stub(fleet.loadbalancer) as ours,
+            AsyncClient(fleet.loadbalancer) as client,
         ):
             calls = {"raw": unary(raw), "diffserve": unary(ours), "client": by_client(client)}
             for call in calls.values():
@@ -105,7 +105,7 @@ async def cost_rounds(parameters: Parameters, on_progress: OnProgress) -> list[C
 
 async def batch_rounds(parameters: Parameters, on_progress: OnProgress) -> list[BatchRound]:
     """Measure how full the worker is kept, and what a lone query waits for."""
-    async with deployment("batch") as address, by_stub(address) as stub:
+    async with deployment("batch") as fleet, by_stub(fleet.loadbalancer) as stub:
         await measure(unary(stub), CONCURRENCY, WARM_UP_S)
         rounds = []
         for number in range(parameters.rounds):

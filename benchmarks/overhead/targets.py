@@ -16,6 +16,7 @@ from diffserve.rpc.v1 import common_pb2, generation_pb2
 from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationStub
 
 if TYPE_CHECKING:
+    from diffserve.cli.fleet import Fleet
     from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationAsyncStub
 
 CALL_TIMEOUT_S = 30.0
@@ -58,8 +59,8 @@ def by_client(client: AsyncClient) -> Call:
 
 
 @contextlib.asynccontextmanager
-async def deployment(catalog: str) -> AsyncIterator[str]:
-    """Run Redis, controller, load balancer, discriminator and one worker; yield the door.
+async def deployment(catalog: str) -> AsyncIterator[Fleet]:
+    """Run Redis, controller, load balancer, discriminator and one worker; yield the addresses.
 
     Args:
         catalog: Name of a file beside this one.
@@ -72,4 +73,4 @@ async def deployment(catalog: str) -> AsyncIterator[str]:
             directory=Path(directory),
         )
         async with deployed(parameters, lambda line: None) as fleet:
-            yield fleet.loadbalancer
+            yield fleet

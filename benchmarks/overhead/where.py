@@ -19,7 +19,7 @@ from diffserve.cli.output import stderr, stdout, table
 async def cpu_by_process(seconds: float) -> dict[int, dict[str, float]]:
     """Return CPU seconds per query of every process, by the number of callers."""
     shares: dict[int, dict[str, float]] = {}
-    async with deployment("noop") as address, by_stub(address) as stub:
+    async with deployment("noop") as fleet, by_stub(fleet.loadbalancer) as stub:
         await measure(unary(stub), CONCURRENCY, WARM_UP_S)
         pids = services()
         for callers in (1, CONCURRENCY):

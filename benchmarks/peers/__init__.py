@@ -1,0 +1,1 @@
+"""DiffServe beside general servers: the same mock models, load and counting for all."""
