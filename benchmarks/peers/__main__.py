@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.peers import serial
+from benchmarks.peers import serial, steadiness
 from benchmarks.peers.cascade import CascadeParameters, Comparison, compare
 from benchmarks.peers.environments import PEERS, Peer, install
 from benchmarks.peers.hops import BATCHING, NOOP, OURS, HopRounds, hop_rounds
@@ -26,16 +26,19 @@ from benchmarks.peers.report import (
     draw,
     footed,
     footprint_section,
+    health_section,
     hops_section,
     leaving_section,
     overload_section,
     page_of,
+    steadiness_document,
+    stopping_section,
     wins,
 )
 from diffserve.cli.output import stderr, stdout
 
 RESULTS = ROOT / "docs" / "results"
-EXPERIMENTS = ("E7", "E1", "E2", "E3", "E4")
+EXPERIMENTS = ("E7", "E1", "E2", "E3", "E4", "E5", "E6")
 QUICK_CASCADE = CascadeParameters(duration_s=135.0, time_compression=4.0)
 ROUNDS, SECONDS = 5, 2.0
 QUICK_ROUNDS, QUICK_SECONDS = 1, 1.0
@@ -55,6 +58,9 @@ class Findings:
     hops: dict[str, HopRounds] = field(default_factory=dict)
     leaving: dict[str, int] = field(default_factory=dict)
     overloads: dict[str, serial.Overload] = field(default_factory=dict)
+    stops: dict[str, steadiness.Stopping] = field(default_factory=dict)
+    kills: dict[str, steadiness.Stopping] = field(default_factory=dict)
+    probes_s: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
 
@@ -99,7 +105,33 @@ async def _measured(
                         found.leaving[title] = await serial.executions_after_leaving(system)
             if "E4" in experiments:
                 await _overloaded(found, peer, title, shown)
+            if "E5" in experiments:
+                shown.update(f"E5: {title}")
+                await _harmed(found, peer, title)
+            if "E6" in experiments:
+                shown.update(f"E6: {title}")
+                with _skipping(found, title):
+                    async with _running(peer, steadiness.PROBE_EXECUTION_S) as running:
+                        found.probes_s[title] = await steadiness.slowest_probe_s(running)
     return found
+
+
+async def _harmed(found: Findings, peer: Peer | None, title: str) -> None:
+    for harm, results in (
+        (steadiness.stopped, found.stops),
+        (steadiness.killed, found.kills),
+    ):
+        with _skipping(found, title):
+            async with _running(peer, steadiness.EXECUTION_S) as running:
+                results[title] = await harm(running)
+
+
+def _running(
+    peer: Peer | None, execution_s: float
+) -> contextlib.AbstractAsyncContextManager[steadiness.Running]:
+    if peer is None:
+        return steadiness.diffserve_running(execution_s)
+    return steadiness.peer_running(peer, execution_s)
 
 
 async def _overloaded(found: Findings, peer: Peer | None, title: str, shown: Any) -> None:
@@ -156,8 +188,8 @@ def main(
     All of it runs in a network namespace with nothing but loopback, unless told otherwise.
 
     E1 cost of a hop (E8, footprints, comes with it), E2 batching, E3 clients that leave, E4 too
-    many at once, E7 the cascade under bursts. Experiments that are not made anew keep their
-    sections of the page.
+    many at once, E5 a stop and a killed worker, E6 health during a batch, E7 the cascade under
+    bursts. Experiments that are not made anew keep their sections of the page.
 
     Each peer is installed from its package into an environment of its own below build/peers; one
     that cannot be installed or started is left out and named. Takes about 25 minutes, 12 of them
@@ -191,12 +223,17 @@ def main(
         sections.append(leaving_section(found.leaving))
     if found.overloads:
         sections.append(overload_section(found.overloads))
+    if found.stops:
+        sections.append(stopping_section(found.stops, found.kills))
+    if found.probes_s:
+        sections.append(health_section(found.probes_s))
     command = " ".join(["python -m benchmarks.peers", *sys.argv[1:]])
     sections = [footed(section, found.skipped, command) for section in sections]
     before = output.read_text(encoding="utf-8") if output.exists() else ""
     page = page_of(sections, before)
     output.write_text(page, encoding="utf-8")
     document = document_of(found.comparison, found.hops, found.leaving, found.overloads)
+    document |= steadiness_document(found.stops, found.kills, found.probes_s)
     figures = output.with_suffix(".json")
     if figures.exists():
         document = json.loads(figures.read_text(encoding="utf-8")) | document

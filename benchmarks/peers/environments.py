@@ -25,6 +25,7 @@ class Peer:
         title: As its makers write it.
         requirement: What is installed.
         path: Where its HTTP door takes a query of the single worker.
+        health_path: Where it says whether it is well.
         has_cascade: Whether there is an adapter for the cascade.
         drops_left: Whether it drops what waits when its client leaves.
     """
@@ -33,6 +34,7 @@ class Peer:
     title: str
     requirement: str
     path: str = "/"
+    health_path: str = "/healthz"
     has_cascade: bool = False
     drops_left: bool = False
 
@@ -67,17 +69,31 @@ PEERS = {
             name="ray",
             title="Ray Serve",
             requirement="ray[serve]==2.60.0",
+            health_path="/-/healthz",
             drops_left=True,
             has_cascade=True,
         ),
         Peer(name="bentoml", title="BentoML", requirement="bentoml==1.4.39", has_cascade=True),
-        Peer(name="mosec", title="Mosec", requirement="mosec==0.9.8", path="/inference"),
-        Peer(name="litserve", title="LitServe", requirement="litserve==0.2.19", path="/predict"),
+        Peer(
+            name="mosec",
+            title="Mosec",
+            requirement="mosec==0.9.8",
+            path="/inference",
+            health_path="/",
+        ),
+        Peer(
+            name="litserve",
+            title="LitServe",
+            requirement="litserve==0.2.19",
+            path="/predict",
+            health_path="/health",
+        ),
         Peer(
             name="kserve",
             title="KServe",
             requirement="kserve==0.21.0",
             path="/v1/models/mock:predict",
+            health_path="/v2/health/live",
         ),
     )
 }

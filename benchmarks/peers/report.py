@@ -25,6 +25,14 @@ from benchmarks.peers.cascade import (
 from benchmarks.peers.environments import PEERS, installed_bytes
 from benchmarks.peers.hops import CONCURRENCY, IDEAL_QPS, OURS, RAW, HopRounds
 from benchmarks.peers.serial import Overload
+from benchmarks.peers.steadiness import (
+    EXECUTION_S,
+    LATE_AFTER_S,
+    NUM_IN_FLIGHT,
+    NUM_PROBES,
+    PROBE_EXECUTION_S,
+    Stopping,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -235,6 +243,65 @@ def overload_section(found: Mapping[str, Overload]) -> list[str]:
         for name, o in found.items()
     ]
     return [*lines, ""]
+
+
+def stopping_section(stops: Mapping[str, Stopping], kills: Mapping[str, Stopping]) -> list[str]:
+    """Return E5 in Markdown."""
+    lines = [
+        "## E5: told to stop, or killed",
+        "",
+        f"{NUM_IN_FLIGHT} queries are accepted, one runs ({EXECUTION_S:g} s each) and the others "
+        "wait. Then the server gets SIGTERM, or its worker process SIGKILL; one more query is sent "
+        f"{LATE_AFTER_S:g} s later.",
+        "",
+        "| system | SIGTERM: answered | lost | the later one | told after, ms "
+        "| worker killed: answered | lost | the later one |",
+        "|---|---:|---:|---|---:|---:|---:|---|",
+    ]
+    for name, stop in stops.items():
+        kill = kills.get(name)
+        killed = f"{kill.answered} | {kill.lost} | {_fate(kill)}" if kill else "- | - | -"
+        lines.append(
+            f"| {name} | {stop.answered} | {stop.lost} | {_fate(stop)} "
+            f"| {1000 * stop.late_told_s:.0f} | {killed} |"
+        )
+    return [*lines, ""]
+
+
+def _fate(found: Stopping) -> str:
+    return "answered" if found.late.is_answered else found.late.value
+
+
+def health_section(probes_s: Mapping[str, float]) -> list[str]:
+    """Return E6 in Markdown."""
+    return [
+        "## E6: health while a batch runs",
+        "",
+        f"The door's health is asked {NUM_PROBES} times during a batch of "
+        f"{PROBE_EXECUTION_S:g} s. The slowest answer:",
+        "",
+        "| system | ms |",
+        "|---|---:|",
+        *(f"| {name} | {1000 * seconds:.0f} |" for name, seconds in probes_s.items()),
+        "",
+    ]
+
+
+def steadiness_document(
+    stops: Mapping[str, Stopping],
+    kills: Mapping[str, Stopping],
+    probes_s: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return the figures of E5 and E6 for programs."""
+    document: dict[str, Any] = {}
+    if stops:
+        document["E5"] = {
+            what: {name: asdict(stopping) for name, stopping in found.items()}
+            for what, found in (("SIGTERM", stops), ("worker killed", kills))
+        }
+    if probes_s:
+        document["E6"] = dict(probes_s)
+    return document
 
 
 def footed(section: Sequence[str], skipped: Mapping[str, str], command: str) -> list[str]:

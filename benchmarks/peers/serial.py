@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -24,6 +25,9 @@ from diffserve.core import Outcome
 from diffserve.replay.client import OUTCOMES
 from diffserve.replay.compression import write_catalog
 from diffserve.replay.deployment import DeploymentParameters, deployed
+
+if TYPE_CHECKING:
+    from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationAsyncStub
 
 CATALOG = Path(__file__).resolve().parent / "serial.toml"
 NUM_LEAVING, LEAVING_S, LEAVING_AFTER_S = 8, 1.0, 0.3
@@ -96,7 +100,7 @@ async def peer_system(peer: Peer, execution_s: float, capacity: int) -> AsyncIte
 def executions_of(log: str) -> list[float]:
     """Return when each query of a mock device's log began, but for the probes."""
     rows = (line.split() for line in log.splitlines())
-    return [float(began_s) for number, began_s in rows if number != "0"]
+    return [float(began_s) for number, began_s, _ in rows if number != "0"]
 
 
 @contextlib.asynccontextmanager
@@ -116,21 +120,7 @@ async def diffserve_system(execution_s: float) -> AsyncIterator[System]:
             deployed(parameters, lambda line: None) as fleet,
             by_stub(fleet.loadbalancer) as stub,
         ):
-
-            async def ask(number: int, leave_s: float) -> Outcome:
-                request = request_of(number)
-                if leave_s >= DEADLINE_S:
-                    request.deadline_s = DEADLINE_S
-                # Leaving is a cancellation: a deadline on the call would be seen by the server.
-                try:
-                    async with asyncio.timeout(leave_s):
-                        await stub.Generate(request, timeout=CALL_TIMEOUT_S)
-                except TimeoutError:
-                    return Outcome.EXPIRED
-                except grpc.aio.AioRpcError as failure:
-                    return OUTCOMES.get(failure.code(), Outcome.FAILED)
-                return Outcome.LIGHT
-
+            ask = stub_ask(stub, DEADLINE_S)
             # The log's clock starts elsewhere; its first arrival is our first query.
             began: list[float] = []
 
@@ -143,6 +133,31 @@ async def diffserve_system(execution_s: float) -> AsyncIterator[System]:
                 ask=noted,
                 executions_s=lambda: launches_of(log.read_text(encoding="utf-8"), began[0]),
             )
+
+
+def stub_ask(stub: ImageGenerationAsyncStub, deadline_s: float = 0.0) -> Ask:
+    """Return how a query is sent to DiffServe.
+
+    Args:
+        stub: Of its door.
+        deadline_s: Of queries whose clients wait for so long or longer; 0: they tell none.
+    """
+
+    async def ask(number: int, leave_s: float) -> Outcome:
+        request = request_of(number)
+        if 0.0 < deadline_s <= leave_s:
+            request.deadline_s = deadline_s
+        # Leaving is a cancellation: a deadline on the call would be seen by the server.
+        try:
+            async with asyncio.timeout(leave_s):
+                await stub.Generate(request, timeout=CALL_TIMEOUT_S)
+        except TimeoutError:
+            return Outcome.EXPIRED
+        except grpc.aio.AioRpcError as failure:
+            return OUTCOMES.get(failure.code(), Outcome.FAILED)
+        return Outcome.LIGHT
+
+    return ask
 
 
 def launches_of(log: str, first_s: float) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -35,7 +36,17 @@ from benchmarks.peers.processes import (
     rss_bytes,
     running,
 )
-from benchmarks.peers.report import cascade_section, document_of, draw, footed, page_of, wins
+from benchmarks.peers.report import (
+    cascade_section,
+    document_of,
+    draw,
+    footed,
+    health_section,
+    page_of,
+    steadiness_document,
+    stopping_section,
+    wins,
+)
 from benchmarks.peers.serial import (
     System,
     executions_after_leaving,
@@ -51,6 +62,15 @@ from benchmarks.peers.static_plan import (
     served,
     slowed,
     tried,
+)
+from benchmarks.peers.steadiness import (
+    EXECUTION_S,
+    PROBE_EXECUTION_S,
+    Stopping,
+    diffserve_running,
+    killed,
+    slowest_probe_s,
+    stopped,
 )
 from benchmarks.peers.workload import LEVELS, bursty, confidences, ranks, threshold_for
 from diffserve.catalog import load_catalog
@@ -193,6 +213,37 @@ def test_the_page_and_its_plots(tmp_path: Path) -> None:
     assert document_of(comparison, {}, {"Mosec": 8}, {})["E3"] == {"Mosec": 8}
 
 
+def test_what_became_of_stopped_and_killed_servers_is_told() -> None:
+    stop = Stopping(answered=5, lost=0, late=Outcome.REJECTED, late_told_s=0.004)
+    kill = Stopping(answered=4, lost=1, late=Outcome.LIGHT, late_told_s=1.0)
+    section = stopping_section({"Mosec": stop}, {"Mosec": kill})
+    assert f"| Mosec | 5 | 0 | {Outcome.REJECTED.value} | 4 | 4 | 1 | answered |" in section
+    assert "| Mosec | 2001 |" in health_section({"Mosec": 2.001})
+    document = steadiness_document({"Mosec": stop}, {}, {"Mosec": 2.0})
+    assert document["E5"]["SIGTERM"]["Mosec"]["answered"] == 5
+    assert json.loads(json.dumps(document))["E6"] == {"Mosec": 2.0}
+    assert steadiness_document({}, {}, {}) == {}
+
+
+async def test_diffserve_answers_what_it_accepted_before_it_stops() -> None:
+    async with diffserve_running(EXECUTION_S) as system:
+        found = await stopped(system)
+    assert (found.answered, found.lost) == (5, 0)
+    assert not found.late.is_answered
+
+
+async def test_diffserves_health_answers_while_a_batch_runs() -> None:
+    async with diffserve_running(PROBE_EXECUTION_S) as system:
+        assert await slowest_probe_s(system) < 1.0
+
+
+async def test_a_killed_worker_loses_nothing() -> None:
+    async with diffserve_running(EXECUTION_S) as system:
+        found = await killed(system)
+    assert (found.answered, found.lost) == (5, 0)
+    assert found.late.is_answered
+
+
 def test_the_page_keeps_what_was_not_made_anew() -> None:
     before = page_of([["## E3: leaving", "old"], ["## E1: hops", "old"]])
     page = page_of([["## E7: cascade", "new"], ["## E1: hops", "new"]], before)
@@ -203,7 +254,7 @@ def test_the_page_keeps_what_was_not_made_anew() -> None:
 
 
 def test_what_was_executed_is_read_from_the_logs() -> None:
-    assert executions_of("0 1.0\n3 2.5\n") == [2.5]
+    assert executions_of("0 1.0 77\n3 2.5 77\n") == [2.5]
     log = "5.0 plan 1\n10.0 arrive a deadline=11.0\n10.1 launch batch=1 v on w: a,b\n"
     assert launches_of(log, 100.0) == pytest.approx([100.1, 100.1])
 
@@ -226,7 +277,10 @@ def test_a_mock_device_takes_down_what_it_runs(tmp_path: Path) -> None:
     log = tmp_path / "log"
     images = Device([0.0, 0.0, 0.01], str(log), 6).run([4, 5])
     assert [len(image) for image in images] == [8, 8]
-    assert [line.split()[0] for line in log.read_text().splitlines()] == ["4", "5"]
+    assert [line.split()[0::2] for line in log.read_text().splitlines()] == [
+        ["4", str(os.getpid())],
+        ["5", str(os.getpid())],
+    ]
 
 
 def test_adapters_are_short_and_there_for_every_peer() -> None:

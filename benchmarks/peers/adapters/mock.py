@@ -31,7 +31,8 @@ class Device:
 
         Args:
             seconds_by_batch: Execution time by batch size, from size 0.
-            log: Takes a line per query that was executed: its number and when that began.
+            log: Takes a line per query that was executed: its number, when that began, and
+                the process.
             num_bytes: Size of an image.
         """
         self._seconds = seconds_by_batch
@@ -44,7 +45,7 @@ class Device:
         if self._seconds[len(numbers)]:
             time.sleep(self._seconds[len(numbers)])
         if self._log:
-            lines = "".join(f"{number} {began_s:.6f}\n" for number in numbers)
+            lines = "".join(f"{number} {began_s:.6f} {os.getpid()}\n" for number in numbers)
             with Path(self._log).open("a", encoding="utf-8") as log:
                 log.write(lines)
         return [self._image] * len(numbers)
