@@ -164,6 +164,25 @@ class Variant:
     safety_checker: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Population:
+    """The confidences that one variant's images get from one discriminator.
+
+    Another variant's are distributed otherwise, so a confidence ranks only among its own.
+
+    Attributes:
+        discriminator: Name of the scoring model.
+        variant_id: Which variant drew the images; empty for images of none.
+    """
+
+    discriminator: str
+    variant_id: str
+
+    def __str__(self) -> str:
+        """Return it as keys and logs spell it."""
+        return f"{self.discriminator}:{self.variant_id}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
     """A light variant, a discriminator, a heavy variant and the promise made to clients.
@@ -184,6 +203,11 @@ class Cascade:
     discriminator: str
     slo_s: float
     deferral_max: float = 1.0
+
+    @property
+    def population(self) -> Population:
+        """Whose confidences its light images are ranked among; cascades of one share it."""
+        return Population(self.discriminator, self.light)
 
     def variant_at(self, stage: CascadeStage) -> str:
         """Return the ``variant_id`` that serves ``stage``."""

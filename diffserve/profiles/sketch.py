@@ -12,6 +12,11 @@ from diffserve.profiles.curves import DeferralProfile
 NUM_PROFILE_SCORES = 512
 """Scores drawn from a deferral profile: enough for its shape, few enough to be outvoted soon."""
 
+NUM_BORROWED_SCORES = 8
+"""Scores of others that a sketch without a profile starts with. Among ``n`` scores of its own kind
+a score finds its rank to 1 / (n + 1), however they are distributed, while those of others mislead
+without bound: so the first images should not all rank the same, and borrowing should end there."""
+
 
 class QuantileSketch:
     """Exact quantiles over a sliding window of the newest scores.
@@ -95,6 +100,22 @@ def profile_sketch(profile: DeferralProfile, capacity: int) -> QuantileSketch:
     """Return a sketch that knows nothing but a deferral profile."""
     count = min(capacity, NUM_PROFILE_SCORES)
     return QuantileSketch(capacity, representative_scores(profile, count))
+
+
+def newcomer_sketch(others: Iterable[QuantileSketch], capacity: int) -> QuantileSketch:
+    """Return a sketch that knows nothing but what scores of other kinds are like.
+
+    It starts with a few scores from all over their range, each of the others counting the same,
+    and with none if there are none. They are outvoted after as many of its own.
+
+    Args:
+        others: Of other variants' images, scored by the same discriminator.
+        capacity: Scores that it can hold.
+    """
+    shares = [(index + 0.5) / NUM_BORROWED_SCORES for index in range(NUM_BORROWED_SCORES)]
+    known = sorted(sketch.threshold(share) for sketch in others if len(sketch) for share in shares)
+    borrowed = [known[int(share * len(known))] for share in shares] if known else []
+    return QuantileSketch(capacity, borrowed)
 
 
 def _points(profile: DeferralProfile) -> list[tuple[float, float]]:

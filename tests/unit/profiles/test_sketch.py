@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from diffserve.profiles.curves import DeferralProfile
 from diffserve.profiles.sketch import (
+    NUM_BORROWED_SCORES,
     NUM_PROFILE_SCORES,
     QuantileSketch,
+    newcomer_sketch,
     profile_sketch,
     representative_scores,
     score_of_rank,
@@ -90,6 +93,37 @@ def test_a_sketch_of_a_profile_is_outvoted_soon(capacity: int, count: int) -> No
     sketch = profile_sketch(SKEWED, capacity)
     assert len(sketch) == count
     assert sketch.percentile(0.55) == pytest.approx(SKEWED.fraction_at(0.55), abs=0.02)
+
+
+def test_a_newcomer_borrows_from_all_others_alike() -> None:
+    many = QuantileSketch(1000, [n / 2000 for n in range(1000)])
+    few = QuantileSketch(1000, [0.5 + n / 20 for n in range(10)])
+    sketch = newcomer_sketch([many, few, QuantileSketch(4)], 64)
+    assert len(sketch) == NUM_BORROWED_SCORES
+    assert sketch.percentile(0.5) == pytest.approx(0.5, abs=0.07)
+    ranks = [sketch.percentile(n / 10) for n in range(11)]
+    assert ranks == sorted(ranks)
+    assert len(set(ranks)) > NUM_BORROWED_SCORES / 2
+
+
+def test_a_newcomer_without_others_starts_empty() -> None:
+    assert len(newcomer_sketch([], 64)) == 0
+    assert len(newcomer_sketch([QuantileSketch(4)], 64)) == 0
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.3), (0.6, 1.0)])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+def test_a_newcomer_unlike_all_others_has_its_own_ranks_soon(
+    low: float, high: float, share: float
+) -> None:
+    sketch = newcomer_sketch([QuantileSketch(100, [0.3 + n / 333 for n in range(100)])], 2048)
+    own = np.random.default_rng(1).uniform(low, high, 500).tolist()
+    deferred = []
+    for score in own:
+        deferred.append(sketch.percentile(score) < share)
+        sketch.add(score)
+    assert abs(np.mean(deferred[:100]) - share) < 0.2
+    assert abs(np.mean(deferred[100:]) - share) < 0.06
 
 
 def test_forgetting_leaves_the_newest() -> None:
