@@ -176,7 +176,7 @@ class DiscriminatorSettings(SharedSettings):
     port: int = Field(50071, ge=0, le=65535, description="port of Discriminator")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     num_threads: int = Field(1, ge=1, description="CPU threads")
-    sketch_size: int = Field(2048, ge=16, description="recent confidences kept per discriminator")
+    sketch_size: int = Field(2048, ge=16, description="recent confidences kept per light variant")
 
 
 class UpSettings(SharedSettings):

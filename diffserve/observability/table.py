@@ -1,8 +1,9 @@
 """The one table of metrics: names, kinds, labels and buckets of every service.
 
 Units are base units and end the name: seconds, bytes, ``ratio`` for shares; counters end in
-``total``. Labels take few values: ids of the catalog, and words listed in this file. Nothing is
-labelled by query, worker or plan; Prometheus tells processes apart by ``instance``.
+``total``. Labels take few values: ids of the catalog, words listed in this file, and the few names
+of other variants that a discriminator keeps confidences of. Nothing is labelled by query, worker or
+plan; Prometheus tells processes apart by ``instance``.
 """
 
 from __future__ import annotations
@@ -133,16 +134,20 @@ DISCRIMINATOR = (
     ),
     _histogram(
         "discriminator_confidence_ratio",
-        "Confidences of light images.",
+        "Confidences of a variant's light images.",
         TWENTIETHS,
-        "discriminator",
+        *("discriminator", "variant"),
     ),
     _read(
         "discriminator_drift_psi_ratio",
         "Population stability index of recent confidences.",
-        "discriminator",
+        *("discriminator", "variant"),
     ),
-    _read("discriminator_drift_alarm", "1 while confidences count as drifted.", "discriminator"),
+    _read(
+        "discriminator_drift_alarm",
+        "1 while confidences count as drifted.",
+        *("discriminator", "variant"),
+    ),
 )
 
 CONTROLLER = (

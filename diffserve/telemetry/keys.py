@@ -111,7 +111,7 @@ PROFILE = Key(
 SKETCH = Key(
     pattern="sketch:{}",
     kind="string",
-    content="recent confidences of one discriminator, JSON list, oldest first",
+    content="per <discriminator>:<variant_id>: recent confidences, JSON list, oldest first",
     ttl_s=86_400,
     writer="discriminator",
     readers="discriminator (after a restart)",
@@ -119,7 +119,10 @@ SKETCH = Key(
 CALIBRATION = Key(
     pattern="calibration:{}",
     kind="string",
-    content="what one discriminator has learnt, as protobuf JSON of diffserve.rpc.v1.Calibration",
+    content=(
+        "per <discriminator>:<variant_id>: what the discriminator has learnt of the variant's "
+        "images, as protobuf JSON of diffserve.rpc.v1.Calibration"
+    ),
     ttl_s=30,
     writer="discriminator",
     readers="controller",

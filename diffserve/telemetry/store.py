@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from diffserve.core import WorkerInfo
+from diffserve.core import Population, WorkerInfo
 from diffserve.telemetry import fields, keys
 from diffserve.telemetry.records import LoadBalancerReport
 
@@ -194,30 +194,34 @@ class TelemetryStore:
         return dict(sorted((int(b), float(s)) for b, s in rows.items()))
 
     @_bounded
-    async def save_sketch(self, discriminator_id: str, confidences: Sequence[float]) -> None:
+    async def save_sketch(self, population: Population, confidences: Sequence[float]) -> None:
         """Remember recent confidences, oldest first."""
         document = json.dumps([round(c, 6) for c in confidences])
-        await self._redis.set(keys.SKETCH.of(discriminator_id), document, ex=keys.SKETCH.ttl_s)
+        await self._redis.set(keys.SKETCH.of(population), document, ex=keys.SKETCH.ttl_s)
 
     @_bounded
-    async def load_sketch(self, discriminator_id: str) -> list[float]:
-        """Return remembered confidences, oldest first; empty when there are none."""
-        document = await self._redis.get(keys.SKETCH.of(discriminator_id))
+    async def load_sketch(self, population: Population) -> list[float]:
+        """Return remembered confidences, oldest first; empty when there are none.
+
+        Raises:
+            TypeError, ValueError: something else is there.
+        """
+        document = await self._redis.get(keys.SKETCH.of(population))
         return [float(c) for c in json.loads(document)] if document else []
 
     @_bounded
-    async def save_calibration(self, discriminator_id: str, document: str) -> None:
-        """Publish what a discriminator has learnt (protobuf JSON)."""
+    async def save_calibration(self, population: Population, document: str) -> None:
+        """Publish what a discriminator has learnt of a population (protobuf JSON)."""
         key = keys.CALIBRATION
-        await self._redis.set(key.of(discriminator_id), document, ex=key.ttl_s)
+        await self._redis.set(key.of(population), document, ex=key.ttl_s)
 
     @_bounded
-    async def load_calibrations(self, discriminator_ids: Sequence[str]) -> dict[str, str]:
-        """Return what discriminators published of late, by id; silent ones are absent."""
-        if not discriminator_ids:
+    async def load_calibrations(self, populations: Sequence[Population]) -> dict[Population, str]:
+        """Return what discriminators published of late; where they are silent there is nothing."""
+        if not populations:
             return {}
-        documents = await self._redis.mget([keys.CALIBRATION.of(d) for d in discriminator_ids])
-        pairs = zip(discriminator_ids, documents, strict=True)
+        documents = await self._redis.mget([keys.CALIBRATION.of(p) for p in populations])
+        pairs = zip(populations, documents, strict=True)
         return {name: _text(document) for name, document in pairs if document is not None}
 
 

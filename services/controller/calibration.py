@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from google.protobuf import json_format
 
 from diffserve.catalog import Catalog
+from diffserve.core import Population
 from diffserve.profiles.calibration import METRIC, recalibrated
 from diffserve.profiles.curves import DeferralProfile, QualityCurve
 from diffserve.profiles.drift import drift_sentence
@@ -20,33 +21,33 @@ NUM_SCORES_MIN = 256
 
 
 class CalibrationBook:
-    """The newest calibration of each discriminator; the catalog's tables where there is none."""
+    """The newest calibration of each population; the catalog's tables where there is none."""
 
     def __init__(self, catalog: Catalog, *, uses_online_quality: bool) -> None:
         self._catalog = catalog
         self._uses_online_quality = uses_online_quality
-        self._newest: dict[str, common_pb2.Calibration] = {}
+        self._newest: dict[Population, common_pb2.Calibration] = {}
 
     def follow(self, catalog: Catalog) -> None:
         """Answer for the cascades of another catalog from now on."""
         self._catalog = catalog
 
     @property
-    def discriminators(self) -> tuple[str, ...]:
-        """Whose calibrations are of interest."""
-        return tuple(sorted({c.discriminator for c in self._catalog.cascades.values()}))
+    def populations(self) -> tuple[Population, ...]:
+        """Whose calibrations are of interest: of every cascade's light variant, in order."""
+        return tuple(dict.fromkeys(c.population for c in self._catalog.cascades.values()))
 
-    def take_in(self, documents: Mapping[str, str]) -> None:
+    def take_in(self, documents: Mapping[Population, str]) -> None:
         """Take in a reading of Redis; discriminators that are silent are forgotten."""
         self._newest = {}
-        for name, document in documents.items():
+        for population, document in documents.items():
             message = common_pb2.Calibration()
             try:
                 json_format.Parse(document, message, ignore_unknown_fields=True)
             except json_format.ParseError:
-                logger.warning("the calibration of %s in Redis is unreadable", name)
+                logger.warning("the calibration of %s in Redis is unreadable", population)
                 continue
-            self._newest[name] = message
+            self._newest[population] = message
 
     def deferral(self, cascade_id: str) -> DeferralProfile:
         """Return the catalog's deferral profile, at live thresholds once there are enough."""
@@ -88,4 +89,4 @@ class CalibrationBook:
         return sentences
 
     def _of(self, cascade_id: str) -> common_pb2.Calibration | None:
-        return self._newest.get(self._catalog.cascades[cascade_id].discriminator)
+        return self._newest.get(self._catalog.cascades[cascade_id].population)

@@ -41,8 +41,8 @@ class Persistence:
         await self._restore_profiles()
         observer, store = self._state.observer, self._state.store
         observer.take_in(await store.read_reports())
-        names = observer.calibrations.discriminators
-        observer.calibrations.take_in(await store.load_calibrations(names))
+        populations = observer.calibrations.populations
+        observer.calibrations.take_in(await store.load_calibrations(populations))
         await self._mirror()
 
     async def _restore(self) -> None:

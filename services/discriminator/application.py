@@ -24,11 +24,7 @@ class DiscriminatorApplication:
         self.servicer = DiscriminatorServicer(self.scoring, self._tracing)
         self._settings = settings
         self._store = TelemetryStore(settings.redis_url) if settings.redis_url else None
-        self._keeper = (
-            SketchKeeper(self._store, self.scoring.sketches, settings.sketch_size)
-            if self._store
-            else None
-        )
+        self._keeper = SketchKeeper(self._store, self.scoring.populations) if self._store else None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, health: Health, port: int) -> None:
@@ -38,12 +34,13 @@ class DiscriminatorApplication:
             ConfigError: one cannot be loaded.
         """
         await self.scoring.start(self._settings.device, self._settings.num_threads)
+        sketches = self.scoring.populations.sketches
         if self._keeper is not None:
-            for name in await self._keeper.restore():
-                self.scoring.learnt.resume(name, self.scoring.sketches[name])
+            for population in await self._keeper.restore():
+                self.scoring.learnt.resume(population, sketches[population])
             self._tasks.append(asyncio.create_task(self._keeper.run()))
         if self._store is not None:
-            publisher = Publisher(self._store, self.scoring.learnt, self.scoring.sketches)
+            publisher = Publisher(self._store, self.scoring.learnt, sketches)
             self._tasks.append(asyncio.create_task(publisher.run()))
         self.servicer.unavailable = ""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 from google.protobuf import json_format
 
 from diffserve.catalog import Catalog
+from diffserve.core import Population
 from diffserve.profiles.calibration import GainCalibration, ScoredPair
 from diffserve.profiles.drift import Drift, DriftMonitor, drift_sentence
 from diffserve.profiles.sketch import QuantileSketch
@@ -24,36 +26,37 @@ NUM_STEPS = 20
 
 
 class Learnt:
-    """Everything learnt by one process, by discriminator and cascade; lives on the event loop."""
+    """Everything learnt by one process, by population and cascade; lives on the event loop."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._monitors = {
-            name: DriftMonitor(profile) for name, profile in deferral_profiles(catalog).items()
+            population: DriftMonitor(profile)
+            for population, profile in deferral_profiles(catalog).items()
         }
-        self._discriminators = {c: row.discriminator for c, row in catalog.cascades.items()}
+        self._populations = {c: row.population for c, row in catalog.cascades.items()}
         self._gains = {cascade_id: GainCalibration() for cascade_id in catalog.cascades}
-        self._num_scores: dict[str, int] = {}
-        self._light_means: dict[str, float] = {}
+        self._num_scores: dict[Population, int] = {}
 
-    def resume(self, name: str, sketch: QuantileSketch) -> None:
+    def resume(self, population: Population, sketch: QuantileSketch) -> None:
         """Take in the confidences that an earlier process saw."""
         scores = sketch.scores()
-        self._num_scores[name] = len(scores)
-        if name in self._monitors:
-            self._monitors[name].resume(scores, time.monotonic())
+        self._num_scores[population] = len(scores)
+        if population in self._monitors:
+            self._monitors[population].resume(scores, time.monotonic())
 
-    def observe(self, name: str, confidence: float) -> bool:
+    def observe(self, population: Population, confidence: float) -> bool:
         """Take in the confidence of a light image, 0..1; return whether the alarm changed."""
-        self._num_scores[name] = self._num_scores.get(name, 0) + 1
-        monitor = self._monitors.get(name)
+        self._num_scores[population] = self._num_scores.get(population, 0) + 1
+        monitor = self._monitors.get(population)
         if monitor is None or not monitor.observe(confidence, time.monotonic()):
             return False
-        _log_change(name, monitor.drift)
+        _log_change(population, monitor.drift)
         return True
 
     def pair(self, light: common_pb2.LightScore, heavy: float) -> None:
         """Take in the confidence of a heavy image, 0..1; unknown cascades are ignored."""
-        if self._discriminators.get(light.cascade_id) == light.discriminator:
+        population = self._populations.get(light.cascade_id)
+        if population is not None and population.discriminator == light.discriminator:
             self._gains[light.cascade_id].add(
                 ScoredPair(
                     rank=min(1.0, max(0.0, light.percentile)),
@@ -63,26 +66,27 @@ class Learnt:
                 )
             )
 
-    def drift(self, name: str) -> Drift | None:
-        """Return how far recent confidences are from the profile; None without a profile."""
-        return self._monitors[name].drift if name in self._monitors else None
+    def drifts(self) -> dict[Population, Drift]:
+        """Return how far recent confidences are from the profile, where there is one."""
+        return {population: monitor.drift for population, monitor in self._monitors.items()}
 
-    def message(self, name: str, sketch: QuantileSketch) -> common_pb2.Calibration:
-        """Return what is known of one discriminator."""
+    def message(self, population: Population, sketch: QuantileSketch) -> common_pb2.Calibration:
+        """Return what is known of one population."""
         fractions = [index / NUM_STEPS for index in range(NUM_STEPS + 1)]
         message = common_pb2.Calibration(
-            discriminator=name,
-            num_scores=min(self._num_scores.get(name, 0), len(sketch)),
+            discriminator=population.discriminator,
+            variant_id=population.variant_id,
+            num_scores=min(self._num_scores.get(population, 0), len(sketch)),
             fractions=fractions,
             thresholds=[sketch.threshold(fraction) for fraction in fractions],
         )
-        if name in self._monitors:
-            message.drift.CopyFrom(_drift_message(self._monitors[name].drift))
+        if population in self._monitors:
+            message.drift.CopyFrom(_drift_message(self._monitors[population].drift))
         scores = sketch.scores()
         mean = sum(scores) / len(scores) if scores else 0.0
         for cascade_id, gains in self._gains.items():
             found = _gains_message(gains, mean)
-            if self._discriminators[cascade_id] == name and found is not None:
+            if self._populations[cascade_id] == population and found is not None:
                 message.gains[cascade_id].CopyFrom(found)
         return message
 
@@ -91,7 +95,7 @@ class Publisher:
     """Writes what was learnt to Redis every few seconds; does without it when it is gone."""
 
     def __init__(
-        self, store: TelemetryStore, learnt: Learnt, sketches: dict[str, QuantileSketch]
+        self, store: TelemetryStore, learnt: Learnt, sketches: Mapping[Population, QuantileSketch]
     ) -> None:
         self._store = store
         self._learnt = learnt
@@ -105,16 +109,17 @@ class Publisher:
 
     async def publish(self) -> None:
         """Publish once."""
-        for name, sketch in self._sketches.items():
+        # A list: populations may come while Redis is waited for.
+        for population, sketch in list(self._sketches.items()):
             document = json_format.MessageToJson(
-                self._learnt.message(name, sketch),
+                self._learnt.message(population, sketch),
                 preserving_proto_field_name=True,
                 indent=None,
             )
             try:
-                await self._store.save_calibration(name, document)
+                await self._store.save_calibration(population, document)
             except STORE_ERRORS as error:
-                logger.debug("calibration of %s not published: %s", name, error)
+                logger.debug("calibration of %s not published: %s", population, error)
                 return
 
 
@@ -144,13 +149,15 @@ def _gains_message(gains: GainCalibration, light_mean: float) -> common_pb2.Casc
     )
 
 
-def _log_change(name: str, drift: Drift) -> None:
+def _log_change(population: Population, drift: Drift) -> None:
+    name, variant_id = population.discriminator, population.variant_id
     if drift.is_alarm:
         logger.warning(
-            "discriminator %s: %s (KS %.2f, p %.1g)",
-            *(name, drift_sentence(drift.psi), drift.ks, drift.ks_p_value),
+            "discriminator %s, images of %s: %s (KS %.2f, p %.1g)",
+            *(name, variant_id, drift_sentence(drift.psi), drift.ks, drift.ks_p_value),
         )
     else:
         logger.info(
-            "discriminator %s: confidences are as measured again (PSI %.2f)", name, drift.psi
+            "discriminator %s, images of %s: confidences are as measured again (PSI %.2f)",
+            *(name, variant_id, drift.psi),
         )

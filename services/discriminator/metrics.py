@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diffserve.catalog import Catalog
+from diffserve.core import Population
 from diffserve.observability.instruments import Instruments, Sample
 from services.discriminator.calibration import Learnt
 
@@ -16,25 +16,23 @@ class DiscriminatorMetrics:
         instruments: Everything, for the scrape.
     """
 
-    def __init__(self, catalog: Catalog, learnt: Learnt) -> None:
+    def __init__(self, learnt: Learnt) -> None:
         self.instruments = Instruments("discriminator", self._read)
-        self._names = tuple(catalog.discriminators)
         self._learnt = learnt
 
-    def scored(
-        self, name: str, confidences: list[float], seconds: float, *, is_heavy: bool
-    ) -> None:
+    def scored(self, name: str, num_images: int, seconds: float, *, is_heavy: bool) -> None:
         """Count the images of one request, and the seconds it took."""
         stage = "heavy" if is_heavy else "light"
-        self.instruments.count("discriminator_scores_total", name, stage, amount=len(confidences))
+        self.instruments.count("discriminator_scores_total", name, stage, amount=num_images)
         self.instruments.observe("discriminator_scoring_seconds", seconds, name)
-        if not is_heavy:
-            for confidence in confidences:
-                self.instruments.observe("discriminator_confidence_ratio", confidence, name)
+
+    def joined(self, population: Population, confidence: float) -> None:
+        """Count a confidence that its population's sketch keeps."""
+        labels = population.discriminator, population.variant_id
+        self.instruments.observe("discriminator_confidence_ratio", confidence, *labels)
 
     def _read(self) -> Iterator[Sample]:
-        for name in self._names:
-            drift = self._learnt.drift(name)
-            if drift is not None:
-                yield "discriminator_drift_psi_ratio", (name,), drift.psi
-                yield "discriminator_drift_alarm", (name,), float(drift.is_alarm)
+        for population, drift in self._learnt.drifts().items():
+            labels = population.discriminator, population.variant_id
+            yield "discriminator_drift_psi_ratio", labels, drift.psi
+            yield "discriminator_drift_alarm", labels, float(drift.is_alarm)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from diffserve.profiles.sketch import QuantileSketch
+from diffserve.core import Population
 from diffserve.telemetry.store import STORE_ERRORS, TelemetryStore
+from services.discriminator.populations import Populations
 
 logger = logging.getLogger(__name__)
 
@@ -14,42 +15,45 @@ SAVE_PERIOD_S = 3.0
 
 
 class SketchKeeper:
-    """Restores sketches once and saves them while they change; does without Redis."""
+    """Restores sketches once and saves them while they change; does without Redis.
+
+    Those of variants that the catalog lacks are not kept: nobody would know their names.
+    """
 
     def __init__(
         self,
         store: TelemetryStore,
-        sketches: dict[str, QuantileSketch],
-        capacity: int,
+        populations: Populations,
         save_period_s: float = SAVE_PERIOD_S,
     ) -> None:
-        """Keep ``sketches`` (replaced in place on ``restore``), each of ``capacity`` scores."""
         self._store = store
-        self._sketches = sketches
-        self._capacity = capacity
+        self._populations = populations
         self._save_period_s = save_period_s
-        self._saved: dict[str, tuple[float, ...]] = {}
+        self._saved: dict[Population, tuple[float, ...]] = {}
         self._is_reachable = True
 
-    async def restore(self) -> list[str]:
+    async def restore(self) -> list[Population]:
         """Replace each sketch that has a remembered one; it held the profile's scores already.
 
         Returns:
             Those replaced.
         """
-        names: list[str] = []
-        for name in self._sketches:
+        restored: list[Population] = []
+        for population in self._populations.lasting:
             try:
-                remembered = await self._store.load_sketch(name)
-                restored = QuantileSketch(self._capacity, remembered)
-            except (*STORE_ERRORS, ValueError) as error:
-                logger.warning("sketch of %s not restored: %s", name, error)
-                continue
-            if remembered:
-                self._sketches[name] = restored
-                names.append(name)
-                logger.info("sketch of %s: %d confidences restored", name, len(restored))
-        return names
+                remembered = await self._store.load_sketch(population)
+                if remembered:
+                    self._populations.restore(population, remembered)
+                    restored.append(population)
+            except STORE_ERRORS as error:
+                logger.warning("sketches not restored from %s on: %s", population, error)
+                break
+            except (TypeError, ValueError) as error:
+                logger.warning("sketch of %s not restored: %s", population, error)
+        for population in restored:
+            num_scores = len(self._populations.sketches[population])
+            logger.info("sketch of %s: %d confidences restored", population, num_scores)
+        return restored
 
     async def run(self) -> None:
         """Save what has changed, every few seconds, until cancelled."""
@@ -59,12 +63,13 @@ class SketchKeeper:
 
     async def save(self) -> None:
         """Save the sketches that have changed since the last time."""
-        for name, sketch in self._sketches.items():
-            scores = sketch.scores()
-            if scores == self._saved.get(name):
+        for population in self._populations.lasting:
+            sketch = self._populations.sketches.get(population)
+            scores = sketch.scores() if sketch is not None else None
+            if scores is None or scores == self._saved.get(population):
                 continue
             try:
-                await self._store.save_sketch(name, scores)
+                await self._store.save_sketch(population, scores)
             except STORE_ERRORS as error:
                 # Once per outage, not once per attempt.
                 if self._is_reachable:
@@ -74,4 +79,4 @@ class SketchKeeper:
             if not self._is_reachable:
                 logger.info("sketches are being saved again")
             self._is_reachable = True
-            self._saved[name] = scores
+            self._saved[population] = scores

@@ -1,4 +1,4 @@
-"""Scores on one thread, and ranks every confidence among the recent ones."""
+"""Scores on one thread, and ranks every confidence among the recent ones of its population."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffserve.catalog import Catalog
+from diffserve.core import Population
 from diffserve.errors import BackendError, OverloadedError
 from diffserve.profiles.drift import NUM_FRESH
-from diffserve.profiles.sketch import QuantileSketch, profile_sketch
 from diffserve.rpc.v1 import common_pb2
 from services.discriminator.backends import load_scorers
 from services.discriminator.backends.base import Scorer
 from services.discriminator.calibration import Learnt
 from services.discriminator.metrics import DiscriminatorMetrics
+from services.discriminator.populations import Populations
 from services.discriminator.profiles import deferral_profiles
 
 NUM_WAITING_MAX = 64
@@ -31,38 +32,27 @@ WARM_UP_SIDE_MAX = 256
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A confidence and the share of recent ones below it, each in [0, 1]."""
+    """A confidence and the share of its population's recent ones below it, each in [0, 1]."""
 
     confidence: float
     percentile: float
-
-
-def new_sketches(catalog: Catalog, capacity: int) -> dict[str, QuantileSketch]:
-    """Return a sketch per discriminator that repeats its cascade's deferral profile."""
-    profiles = deferral_profiles(catalog)
-    return {
-        name: profile_sketch(profiles[name], capacity)
-        if name in profiles
-        else QuantileSketch(capacity)
-        for name in catalog.discriminators
-    }
 
 
 class Scoring:
     """The scoring models and their sketches; sketches belong to the event loop.
 
     Attributes:
-        sketches: Recent confidences, by discriminator.
+        populations: Recent confidences.
         learnt: What follows from confidences over time.
         metrics: What was scored.
     """
 
     def __init__(self, catalog: Catalog, sketch_size: int) -> None:
-        self.sketches = new_sketches(catalog, sketch_size)
+        self.populations = Populations(catalog, sketch_size)
         self.learnt = Learnt(catalog)
-        self.metrics = DiscriminatorMetrics(catalog, self.learnt)
+        self.metrics = DiscriminatorMetrics(self.learnt)
         self._catalog = catalog
-        self._scorers: Mapping[str, Scorer] = {}
+        self._scorers: Mapping[Population, Scorer] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
         self._num_waiting = 0
         self._idle = asyncio.Event()
@@ -81,12 +71,13 @@ class Scoring:
             load_scorers, discriminators, deferral_profiles(self._catalog), device, num_threads
         )
         self._scorers = await loop.run_in_executor(self._thread, load)
-        for name in self._scorers:
-            await self._confidences(name, self._blank(name), ["warm-up"])
+        for population in self._scorers:
+            blank = self._blank(population.discriminator)
+            await self._confidences(population, blank, ["warm-up"])
 
     async def score(
         self,
-        name: str,
+        population: Population,
         images: NDArray[np.uint8],
         prompts: Sequence[str],
         *,
@@ -95,25 +86,28 @@ class Scoring:
         """Return one score per image; each is ranked before it joins the sketch.
 
         Args:
-            name: A discriminator of the catalog.
+            population: A discriminator of the catalog, and who drew the images.
             images: (batch, height, width, 3).
             prompts: One per image.
-            exclude_from_sketch: Leave the sketch as it is.
+            exclude_from_sketch: Leave the sketches as they are.
 
         Raises:
             OverloadedError: too many requests wait.
             BackendError: the model failed.
         """
         started_s = time.monotonic()
-        confidences = await self._confidences(name, images, prompts)
+        confidences = await self._confidences(population, images, prompts)
         seconds = time.monotonic() - started_s
-        self.metrics.scored(name, confidences, seconds, is_heavy=exclude_from_sketch)
-        sketch = self.sketches[name]
+        name, num_images = population.discriminator, len(confidences)
+        self.metrics.scored(name, num_images, seconds, is_heavy=exclude_from_sketch)
+        joins = not exclude_from_sketch and self.populations.admit(population)
+        sketch = self.populations.sketch(population)
         scores = [Score(value, sketch.percentile(value)) for value in confidences]
-        if not exclude_from_sketch:
+        if joins:
             for value in confidences:
                 sketch.add(value)
-                if self.learnt.observe(name, value):
+                self.metrics.joined(population, value)
+                if self.learnt.observe(population, value):
                     sketch.forget(NUM_FRESH)
         return scores
 
@@ -138,7 +132,8 @@ class Scoring:
         """
         if self._num_waiting:
             raise OverloadedError("light images first", predicted_wait_s=1.0, retry_after_s=1.0)
-        scores = await self.score(name, images, prompts, exclude_from_sketch=True)
+        population = Population(name, "")
+        scores = await self.score(population, images, prompts, exclude_from_sketch=True)
         for score, image in zip(scores, light, strict=True):
             self.learnt.pair(image, score.confidence)
         return scores
@@ -152,17 +147,19 @@ class Scoring:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _confidences(
-        self, name: str, images: NDArray[np.uint8], prompts: Sequence[str]
+        self, population: Population, images: NDArray[np.uint8], prompts: Sequence[str]
     ) -> list[float]:
         if self._num_waiting >= NUM_WAITING_MAX:
             raise OverloadedError("too many waiting", predicted_wait_s=1.0, retry_after_s=1.0)
         self._num_waiting += 1
         self._idle.clear()
         loop = asyncio.get_running_loop()
+        whatever_drew = Population(population.discriminator, "")
+        scorer = self._scorers.get(population, self._scorers[whatever_drew])
         try:
             # Cancelled with the call: a caller that gave up takes no time of the thread.
             values = await loop.run_in_executor(
-                self._thread, _checked_scores, self._scorers[name], images, prompts
+                self._thread, _checked_scores, scorer, images, prompts
             )
         finally:
             self._num_waiting -= 1

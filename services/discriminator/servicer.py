@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from diffserve.errors import DiffServeError, NotFoundError, UnavailableError
+from diffserve.errors import DiffServeError, UnavailableError
 from diffserve.observability.tracing import Tracing
 from diffserve.rpc import status
 from diffserve.rpc.streams import Send, answer_many
@@ -67,7 +67,7 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
     async def _scored(
         self, request: discriminator_pb2.ScoreRequest
     ) -> discriminator_pb2.ScoreResponse:
-        self._check_name(request.discriminator)
+        population = self._scoring.populations.checked(request.discriminator, request.variant_id)
         if self.unavailable:
             raise UnavailableError(self.unavailable)
         started_s = time.monotonic()
@@ -79,7 +79,7 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
             )
         else:
             scores = await self._scoring.score(
-                request.discriminator,
+                population,
                 images,
                 prompts,
                 exclude_from_sketch=request.exclude_from_sketch,
@@ -98,19 +98,14 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
         self, request: discriminator_pb2.DescribeSketchRequest, context: Context
     ) -> discriminator_pb2.DescribeSketchResponse:
         """Tell the current confidence quantiles."""
-        self._check_name(request.discriminator)
-        sketch = self._scoring.sketches[request.discriminator]
+        populations = self._scoring.populations
+        sketch = populations.sketch(populations.checked(request.discriminator, request.variant_id))
         fractions = [index / (NUM_FRACTIONS - 1) for index in range(NUM_FRACTIONS)]
         return discriminator_pb2.DescribeSketchResponse(
             num_scores=len(sketch),
             fractions=fractions,
             thresholds=[sketch.threshold(fraction) for fraction in fractions],
         )
-
-    def _check_name(self, name: str) -> None:
-        if name not in self._scoring.sketches:
-            known = ", ".join(self._scoring.sketches)
-            raise NotFoundError(f"discriminator: no {name!r}; there are: {known}")
 
 
 def _trace(

@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from diffserve.core import Population
 from diffserve.errors import BackendError
 from diffserve.rpc.v1 import common_pb2, discriminator_pb2, worker_pb2
 from services.worker import encoding
@@ -166,7 +167,7 @@ class Answers:
         try:
             with run.trace.scoring(ids) if run.trace else _untraced() as parents:
                 scores = await self._scoring.score(
-                    run.spec.discriminator,
+                    Population(run.spec.discriminator, run.spec.variant.variant_id),
                     [picture.drawing.prompt for picture in pictures],
                     [picture.small for picture in pictures],
                     # A query that is late already must not deny its batch-mates their scores.

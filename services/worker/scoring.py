@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from diffserve.core import Population
 from diffserve.errors import BackendError
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.status import from_bytes
@@ -36,7 +37,7 @@ class ScoringClient:
 
     async def score(
         self,
-        discriminator: str,
+        population: Population,
         prompts: Sequence[str],
         images: Sequence[NDArray[np.uint8]],
         budget_s: float,
@@ -45,7 +46,7 @@ class ScoringClient:
         """Return one score per image, in order.
 
         Args:
-            discriminator: Name of the scoring model.
+            population: Name of the scoring model, and which variant drew the images.
             prompts: One per image.
             images: (height, width, 3) each.
             budget_s: Seconds until nobody waits any more.
@@ -55,7 +56,8 @@ class ScoringClient:
             BackendError: there is none within the budget; says why.
         """
         request = discriminator_pb2.ScoreRequest(
-            discriminator=discriminator,
+            discriminator=population.discriminator,
+            variant_id=population.variant_id,
             images=[
                 discriminator_pb2.ScoredImage(prompt=prompt, image=_raw(image), traceparent=parent)
                 for prompt, image, parent in zip(

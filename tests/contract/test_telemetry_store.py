@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio
 
-from diffserve.core import WorkerInfo
+from diffserve.core import Population, WorkerInfo
 from diffserve.telemetry import keys
 from diffserve.telemetry.records import CascadeReport, LoadBalancerReport, QueueReport
 from diffserve.telemetry.store import FORGOTTEN_AFTER_S, STORE_ERRORS, TelemetryStore
@@ -66,8 +66,8 @@ async def use_everything(store: TelemetryStore) -> None:
     await store.save_overrides("{}")
     await store.save_workers(WORKERS)
     await store.save_profile("cpu", "light", {1: 0.1})
-    await store.save_sketch("d", [0.5])
-    await store.save_calibration("d", "{}")
+    await store.save_sketch(Population("d", "v"), [0.5])
+    await store.save_calibration(Population("d", "v"), "{}")
 
 
 async def test_reports_come_back_sorted_and_complete(store: TelemetryStore) -> None:
@@ -176,9 +176,11 @@ async def test_profiles_merge_by_batch_size(store: TelemetryStore) -> None:
 
 
 async def test_sketches(store: TelemetryStore) -> None:
-    assert await store.load_sketch("d") == []
-    await store.save_sketch("d", [0.25, 0.5, 0.125])
-    assert await store.load_sketch("d") == [0.25, 0.5, 0.125]
+    one, other = Population("d", "v"), Population("d", "w")
+    assert await store.load_sketch(one) == []
+    await store.save_sketch(one, [0.25, 0.5, 0.125])
+    assert await store.load_sketch(one) == [0.25, 0.5, 0.125]
+    assert await store.load_sketch(other) == []
 
 
 @pytest.mark.parametrize(
@@ -192,7 +194,8 @@ async def test_sketches(store: TelemetryStore) -> None:
         (keys.PLANNING_PAUSED, ""),
         (keys.WORKERS, ""),
         (keys.PROFILE, "cpu:light"),
-        (keys.SKETCH, "d"),
+        (keys.SKETCH, "d:v"),
+        (keys.CALIBRATION, "d:v"),
     ],
     ids=lambda value: getattr(value, "pattern", None),
 )
@@ -261,6 +264,7 @@ async def test_no_server_at_all_is_a_store_error() -> None:
 
 async def test_calibrations(store: TelemetryStore) -> None:
     assert await store.load_calibrations([]) == {}
-    assert await store.load_calibrations(["d", "e"]) == {}
-    await store.save_calibration("e", '{"num_scores": 3}')
-    assert await store.load_calibrations(["d", "e"]) == {"e": '{"num_scores": 3}'}
+    one, other = Population("d", "v"), Population("d", "w")
+    assert await store.load_calibrations([one, other]) == {}
+    await store.save_calibration(other, '{"num_scores": 3}')
+    assert await store.load_calibrations([one, other]) == {other: '{"num_scores": 3}'}

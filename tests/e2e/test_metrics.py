@@ -59,7 +59,7 @@ async def test_metrics_agree_with_the_client_before_and_after_a_controllers_deat
     scored = [a.confidence for a in load.responses.values() if a.HasField("confidence")]
     discriminator = scrape(stack, "discriminator")
     name = "diffserve_discriminator_confidence_ratio"
-    assert discriminator[f"{name}_count{{discriminator=mock}}"] >= len(scored)
+    assert discriminator[f"{name}_count{{discriminator=mock,variant=mock-light}}"] >= len(scored)
     workers = [scrape(stack, f"worker-{index}") for index in range(3)]
     sent = summed(door, "diffserve_batch_size_count{")
     ran = sum(summed(w, "diffserve_worker_batches_total{") for w in workers)

@@ -151,6 +151,7 @@ def test_a_drift_alarm_is_shown(page: Page, stack: Stack) -> None:
         status = answer.json()
         status["cascades"][0]["calibration"] = {
             "discriminator": "mock",
+            "variant_id": "mock-light",
             "num_scores": "600",
             "fractions": [0.0, 0.5, 1.0],
             "thresholds": [0.0, 0.2, 1.0],

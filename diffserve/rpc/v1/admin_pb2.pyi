@@ -213,7 +213,7 @@ class CascadeStatus(_message.Message):
 
     @_builtins.property
     def calibration(self) -> _common_pb2.Calibration:
-        """What its discriminator has learnt; absent while that does not report."""
+        """What its discriminator has learnt of its light variant's images; absent while that does not report."""
 
     def __init__(
         self,

@@ -268,7 +268,9 @@ Global___StageTimes: _TypeAlias = StageTimes  # noqa: Y015
 
 @_typing.final
 class Calibration(_message.Message):
-    """What a discriminator has learnt while serving. Also a Redis key, as protobuf JSON."""
+    """What a discriminator has learnt of one light variant's images while serving. Also a Redis key, as
+    protobuf JSON.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -299,10 +301,13 @@ class Calibration(_message.Message):
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
     GAINS_FIELD_NUMBER: _builtins.int
+    VARIANT_ID_FIELD_NUMBER: _builtins.int
     discriminator: _builtins.str
     """Name of the scoring model."""
     num_scores: _builtins.int
-    """Confidences of light images since the discriminator started, up to the size of its sketch."""
+    """Confidences of light images since the discriminator started, up to the size of the sketch."""
+    variant_id: _builtins.str
+    """Variant that drew the images; empty: of no variant."""
     @_builtins.property
     def fractions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Shares deferred: 0, 0.05, ..., 1."""
@@ -317,7 +322,7 @@ class Calibration(_message.Message):
 
     @_builtins.property
     def gains(self) -> _containers.MessageMap[_builtins.str, Global___CascadeGains]:
-        """What the heavy variant adds, by cascade; cascades without scored pairs are absent."""
+        """What the heavy variant adds, by cascade of this light variant; cascades without scored pairs are absent."""
 
     def __init__(
         self,
@@ -328,10 +333,11 @@ class Calibration(_message.Message):
         thresholds: _abc.Iterable[_builtins.float] | None = ...,
         drift: Global___Drift | None = ...,
         gains: _abc.Mapping[_builtins.str, Global___CascadeGains] | None = ...,
+        variant_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["discriminator", b"discriminator", "drift", b"drift", "fractions", b"fractions", "gains", b"gains", "num_scores", b"num_scores", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discriminator", b"discriminator", "drift", b"drift", "fractions", b"fractions", "gains", b"gains", "num_scores", b"num_scores", "thresholds", b"thresholds", "variant_id", b"variant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from diffserve.rpc.v1 import common_pb2 as diffserve_dot_rpc_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$diffserve/rpc/v1/discriminator.proto\x12\x10\x64iffserve.rpc.v1\x1a\x1d\x64iffserve/rpc/v1/common.proto\"\x97\x01\n\x0cScoreRequest\x12\x15\n\rdiscriminator\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.diffserve.rpc.v1.ScoredImage\x12\x1b\n\x13\x65xclude_from_sketch\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\x03\x12\x10\n\x08\x62udget_s\x18\x05 \x01(\x01\"\x87\x01\n\x0bScoredImage\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12&\n\x05image\x18\x02 \x01(\x0b\x32\x17.diffserve.rpc.v1.Image\x12+\n\x05light\x18\x03 \x01(\x0b\x32\x1c.diffserve.rpc.v1.LightScore\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\"a\n\rScoreResponse\x12,\n\x06scores\x18\x01 \x03(\x0b\x32\x1c.diffserve.rpc.v1.ImageScore\x12\x12\n\nrequest_id\x18\x02 \x01(\x03\x12\x0e\n\x06status\x18\x03 \x01(\x0c\"4\n\nImageScore\x12\x12\n\nconfidence\x18\x01 \x01(\x01\x12\x12\n\npercentile\x18\x02 \x01(\x01\".\n\x15\x44\x65scribeSketchRequest\x12\x15\n\rdiscriminator\x18\x01 \x01(\t\"S\n\x16\x44\x65scribeSketchResponse\x12\x12\n\nnum_scores\x18\x01 \x01(\x03\x12\x11\n\tfractions\x18\x02 \x03(\x01\x12\x12\n\nthresholds\x18\x03 \x03(\x01\x32\x90\x02\n\rDiscriminator\x12H\n\x05Score\x12\x1e.diffserve.rpc.v1.ScoreRequest\x1a\x1f.diffserve.rpc.v1.ScoreResponse\x12P\n\tScoreMany\x12\x1e.diffserve.rpc.v1.ScoreRequest\x1a\x1f.diffserve.rpc.v1.ScoreResponse(\x01\x30\x01\x12\x63\n\x0e\x44\x65scribeSketch\x12\'.diffserve.rpc.v1.DescribeSketchRequest\x1a(.diffserve.rpc.v1.DescribeSketchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$diffserve/rpc/v1/discriminator.proto\x12\x10\x64iffserve.rpc.v1\x1a\x1d\x64iffserve/rpc/v1/common.proto\"\xab\x01\n\x0cScoreRequest\x12\x15\n\rdiscriminator\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.diffserve.rpc.v1.ScoredImage\x12\x1b\n\x13\x65xclude_from_sketch\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\x03\x12\x10\n\x08\x62udget_s\x18\x05 \x01(\x01\x12\x12\n\nvariant_id\x18\x06 \x01(\t\"\x87\x01\n\x0bScoredImage\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12&\n\x05image\x18\x02 \x01(\x0b\x32\x17.diffserve.rpc.v1.Image\x12+\n\x05light\x18\x03 \x01(\x0b\x32\x1c.diffserve.rpc.v1.LightScore\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\"a\n\rScoreResponse\x12,\n\x06scores\x18\x01 \x03(\x0b\x32\x1c.diffserve.rpc.v1.ImageScore\x12\x12\n\nrequest_id\x18\x02 \x01(\x03\x12\x0e\n\x06status\x18\x03 \x01(\x0c\"4\n\nImageScore\x12\x12\n\nconfidence\x18\x01 \x01(\x01\x12\x12\n\npercentile\x18\x02 \x01(\x01\"B\n\x15\x44\x65scribeSketchRequest\x12\x15\n\rdiscriminator\x18\x01 \x01(\t\x12\x12\n\nvariant_id\x18\x02 \x01(\t\"S\n\x16\x44\x65scribeSketchResponse\x12\x12\n\nnum_scores\x18\x01 \x01(\x03\x12\x11\n\tfractions\x18\x02 \x03(\x01\x12\x12\n\nthresholds\x18\x03 \x03(\x01\x32\x90\x02\n\rDiscriminator\x12H\n\x05Score\x12\x1e.diffserve.rpc.v1.ScoreRequest\x1a\x1f.diffserve.rpc.v1.ScoreResponse\x12P\n\tScoreMany\x12\x1e.diffserve.rpc.v1.ScoreRequest\x1a\x1f.diffserve.rpc.v1.ScoreResponse(\x01\x30\x01\x12\x63\n\x0e\x44\x65scribeSketch\x12\'.diffserve.rpc.v1.DescribeSketchRequest\x1a(.diffserve.rpc.v1.DescribeSketchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,17 +33,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'diffserve.rpc.v1.discrimina
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SCOREREQUEST']._serialized_start=90
-  _globals['_SCOREREQUEST']._serialized_end=241
-  _globals['_SCOREDIMAGE']._serialized_start=244
-  _globals['_SCOREDIMAGE']._serialized_end=379
-  _globals['_SCORERESPONSE']._serialized_start=381
-  _globals['_SCORERESPONSE']._serialized_end=478
-  _globals['_IMAGESCORE']._serialized_start=480
-  _globals['_IMAGESCORE']._serialized_end=532
-  _globals['_DESCRIBESKETCHREQUEST']._serialized_start=534
-  _globals['_DESCRIBESKETCHREQUEST']._serialized_end=580
-  _globals['_DESCRIBESKETCHRESPONSE']._serialized_start=582
-  _globals['_DESCRIBESKETCHRESPONSE']._serialized_end=665
-  _globals['_DISCRIMINATOR']._serialized_start=668
-  _globals['_DISCRIMINATOR']._serialized_end=940
+  _globals['_SCOREREQUEST']._serialized_end=261
+  _globals['_SCOREDIMAGE']._serialized_start=264
+  _globals['_SCOREDIMAGE']._serialized_end=399
+  _globals['_SCORERESPONSE']._serialized_start=401
+  _globals['_SCORERESPONSE']._serialized_end=498
+  _globals['_IMAGESCORE']._serialized_start=500
+  _globals['_IMAGESCORE']._serialized_end=552
+  _globals['_DESCRIBESKETCHREQUEST']._serialized_start=554
+  _globals['_DESCRIBESKETCHREQUEST']._serialized_end=620
+  _globals['_DESCRIBESKETCHRESPONSE']._serialized_start=622
+  _globals['_DESCRIBESKETCHRESPONSE']._serialized_end=705
+  _globals['_DISCRIMINATOR']._serialized_start=708
+  _globals['_DISCRIMINATOR']._serialized_end=980
 # @@protoc_insertion_point(module_scope)

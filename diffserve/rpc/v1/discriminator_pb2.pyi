@@ -28,14 +28,20 @@ class ScoreRequest(_message.Message):
     EXCLUDE_FROM_SKETCH_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     BUDGET_S_FIELD_NUMBER: _builtins.int
+    VARIANT_ID_FIELD_NUMBER: _builtins.int
     discriminator: _builtins.str
     """Name of the scoring model."""
     exclude_from_sketch: _builtins.bool
-    """True leaves the sketch as it is (probes, offline grading)."""
+    """True leaves every sketch as it is (probes, offline grading)."""
     request_id: _builtins.int
     """On ScoreMany: unique within the stream."""
     budget_s: _builtins.float
     """On ScoreMany: seconds after which nobody waits for the answer; the deadline of the request."""
+    variant_id: _builtins.str
+    """Variant that drew the images: they are ranked among its own recent ones, and join those. Empty:
+    of no variant, ranked among others of none. At most 128 printable characters. Names that the
+    catalog lacks are 64 at most; images of further ones are ranked among all, and join none.
+    """
     @_builtins.property
     def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoredImage]:
         """1 or more."""
@@ -48,10 +54,11 @@ class ScoreRequest(_message.Message):
         exclude_from_sketch: _builtins.bool = ...,
         request_id: _builtins.int = ...,
         budget_s: _builtins.float = ...,
+        variant_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "discriminator", b"discriminator", "exclude_from_sketch", b"exclude_from_sketch", "images", b"images", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "discriminator", b"discriminator", "exclude_from_sketch", b"exclude_from_sketch", "images", b"images", "request_id", b"request_id", "variant_id", b"variant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -139,7 +146,7 @@ class ImageScore(_message.Message):
     confidence: _builtins.float
     """0..1; higher means: keep the light image."""
     percentile: _builtins.float
-    """Share of recent confidences below this one, 0..1."""
+    """Share of recent confidences of the same variant's images below this one, 0..1."""
     def __init__(
         self,
         *,
@@ -159,16 +166,20 @@ class DescribeSketchRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DISCRIMINATOR_FIELD_NUMBER: _builtins.int
+    VARIANT_ID_FIELD_NUMBER: _builtins.int
     discriminator: _builtins.str
     """Name of the scoring model."""
+    variant_id: _builtins.str
+    """Variant that drew the images, as in ScoreRequest."""
     def __init__(
         self,
         *,
         discriminator: _builtins.str = ...,
+        variant_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["discriminator", b"discriminator"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discriminator", b"discriminator", "variant_id", b"variant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -182,7 +193,7 @@ class DescribeSketchResponse(_message.Message):
     FRACTIONS_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     num_scores: _builtins.int
-    """Confidences behind the sketch."""
+    """Confidences behind the sketch, those that it started with included."""
     @_builtins.property
     def fractions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Deferral fractions asked about: 0, 0.05, ..., 1."""

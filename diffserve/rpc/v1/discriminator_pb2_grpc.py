@@ -72,7 +72,7 @@ class DiscriminatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DescribeSketch(self, request, context):
-        """Current confidence quantiles of a discriminator's sketch.
+        """Current confidence quantiles of one population's sketch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

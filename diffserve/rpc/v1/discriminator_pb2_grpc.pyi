@@ -40,7 +40,7 @@ class DiscriminatorStub:
     as a call. Responses name their request and come in any order.
     """
     DescribeSketch: _grpc.UnaryUnaryMultiCallable[_discriminator_pb2.DescribeSketchRequest, _discriminator_pb2.DescribeSketchResponse]
-    """Current confidence quantiles of a discriminator's sketch."""
+    """Current confidence quantiles of one population's sketch."""
 
 @_typing.type_check_only
 class DiscriminatorAsyncStub(DiscriminatorStub):
@@ -54,7 +54,7 @@ class DiscriminatorAsyncStub(DiscriminatorStub):
     as a call. Responses name their request and come in any order.
     """
     DescribeSketch: _aio.UnaryUnaryMultiCallable[_discriminator_pb2.DescribeSketchRequest, _discriminator_pb2.DescribeSketchResponse]  # type: ignore[assignment]
-    """Current confidence quantiles of a discriminator's sketch."""
+    """Current confidence quantiles of one population's sketch."""
 
 class DiscriminatorServicer(metaclass=_abc_1.ABCMeta):
     """Scores light images (default port 50071)."""
@@ -83,6 +83,6 @@ class DiscriminatorServicer(metaclass=_abc_1.ABCMeta):
         request: _discriminator_pb2.DescribeSketchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_discriminator_pb2.DescribeSketchResponse, _abc.Awaitable[_discriminator_pb2.DescribeSketchResponse]]:
-        """Current confidence quantiles of a discriminator's sketch."""
+        """Current confidence quantiles of one population's sketch."""
 
 def add_DiscriminatorServicer_to_server(servicer: DiscriminatorServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

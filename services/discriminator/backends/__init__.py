@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffserve.catalog import Discriminator
+from diffserve.core import Population
 from diffserve.errors import ConfigError
 from diffserve.profiles.curves import DeferralProfile
 from services.discriminator.backends.base import Scorer
@@ -19,15 +20,19 @@ MOCK_SCORER = "mock"
 
 def load_scorers(
     discriminators: Sequence[Discriminator],
-    profiles: Mapping[str, DeferralProfile],
+    profiles: Mapping[Population, DeferralProfile],
     device: str,
     num_threads: int,
-) -> dict[str, Scorer]:
+) -> dict[Population, Scorer]:
     """Return the scorer of each discriminator. Call it on the thread that will score.
+
+    A model that looks at images is there once, for images of whatever variant (an empty one). A
+    mock knows besides which confidences the images of each variant shall have.
 
     Args:
         discriminators: To load.
-        profiles: By ``discriminator_id``: which confidences a mock gives; even ones without.
+        profiles: Which confidences a mock gives; to other variants' images as to those of its
+            first profile, and even ones without any.
         device: Where the models run; ``auto`` finds out.
         num_threads: CPU threads.
 
@@ -36,12 +41,17 @@ def load_scorers(
     """
     if any(discriminator.scorer != MOCK_SCORER for discriminator in discriminators):
         device = _prepare_torch(device, num_threads)
-    return {
-        discriminator.discriminator_id: MockScorer(profiles.get(discriminator.discriminator_id))
-        if discriminator.scorer == MOCK_SCORER
-        else _load(discriminator, device)
-        for discriminator in discriminators
-    }
+    scorers: dict[Population, Scorer] = {}
+    for discriminator in discriminators:
+        name = discriminator.discriminator_id
+        if discriminator.scorer == MOCK_SCORER:
+            own = {p: MockScorer(f) for p, f in profiles.items() if p.discriminator == name}
+            whatever_drew: Scorer = next(iter(own.values()), MockScorer())
+            scorers.update(own)
+        else:
+            whatever_drew = _load(discriminator, device)
+        scorers[Population(name, "")] = whatever_drew
+    return scorers
 
 
 def _load(discriminator: Discriminator, device: str) -> Scorer:

@@ -15,8 +15,8 @@ from diffserve.profiles.sketch import score_of_rank
 class MockScorer:
     """Confidence is a hash of prompt and pixels, the same every time.
 
-    Its distribution is the one that the catalog gives for the cascade: the sketch starts with that
-    too, so ranks are even from the first image on.
+    Its distribution is the one that the catalog gives for the cascade of the light variant: the
+    sketch starts with that too, so ranks are even from the first image on.
     """
 
     def __init__(self, profile: DeferralProfile | None = None) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from google.protobuf import json_format
 
 from diffserve.catalog import load_catalog
+from diffserve.core import Population
 from diffserve.profiles.calibration import METRIC
 from diffserve.rpc.v1 import common_pb2
 from diffserve.telemetry.store import TelemetryStore
@@ -12,6 +15,8 @@ from services.controller.calibration import NUM_SCORES_MIN, CalibrationBook
 from tests.services.controller.deployment import eventually, renewed, running_controller
 
 CATALOG = load_catalog("mock")
+MOCK = Population("mock", "mock-light")
+PROFILE = CATALOG.deferral["mock"]
 
 
 def learnt(
@@ -34,7 +39,7 @@ def learnt(
 
 def book(document: str = "", *, uses_online_quality: bool = False) -> CalibrationBook:
     found = CalibrationBook(CATALOG, uses_online_quality=uses_online_quality)
-    found.take_in({"mock": document} if document else {})
+    found.take_in({MOCK: document} if document else {})
     return found
 
 
@@ -66,9 +71,26 @@ def test_a_cascade_is_told_its_own_gains_only() -> None:
     assert list(message.gains) == ["mock"]
 
 
+def test_each_cascade_is_told_of_its_own_light_variant() -> None:
+    row = CATALOG.cascades["mock"]
+    cascades = {
+        "mock": row,
+        "same": replace(row, cascade_id="same", heavy="other-heavy"),
+        "other": replace(row, cascade_id="other", light="other-light"),
+    }
+    catalog = replace(CATALOG, cascades=cascades, deferral=dict.fromkeys(cascades, PROFILE))
+    found = CalibrationBook(catalog, uses_online_quality=False)
+    assert found.populations == (MOCK, Population("mock", "other-light"))
+    found.take_in({MOCK: learnt(is_alarm=True)})
+    assert found.deferral("mock") == found.deferral("same") != PROFILE
+    assert found.deferral("other") is PROFILE
+    assert [line.partition(":")[0] for line in found.warnings()] == ["mock", "same"]
+    assert found.message("other") is None
+
+
 async def test_an_alarm_is_in_the_plans_reason_and_the_status(redis_url: str) -> None:
     store = TelemetryStore(redis_url)
-    await store.save_calibration("mock", learnt(is_alarm=True))
+    await store.save_calibration(MOCK, learnt(is_alarm=True))
     async with running_controller(redis_url) as client, renewed(client, "w-0"):
 
         async def warned() -> bool:

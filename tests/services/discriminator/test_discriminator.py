@@ -18,6 +18,7 @@ from PIL import Image
 
 from diffserve.catalog import Catalog, Discriminator, load_catalog
 from diffserve.config import DiscriminatorSettings
+from diffserve.core import Population
 from diffserve.errors import BackendError, ConfigError
 from diffserve.profiles.curves import DeferralProfile
 from diffserve.rpc.channel import open_channel
@@ -26,6 +27,8 @@ from diffserve.rpc.v1 import common_pb2, discriminator_pb2, discriminator_pb2_gr
 from diffserve.telemetry.store import TelemetryStore
 from services.discriminator.application import DiscriminatorApplication
 from services.discriminator.persistence import SketchKeeper
+
+MOCK = Population("mock", "mock-light")
 
 
 class HalfScorer:
@@ -111,7 +114,9 @@ def encoded(prompt: str, image_format: str, value: int = 7) -> Any:
 
 
 def score_request(*images: Any, name: str = "mock", **options: Any) -> Any:
-    return discriminator_pb2.ScoreRequest(discriminator=name, images=images, **options)
+    return discriminator_pb2.ScoreRequest(
+        **{"discriminator": name, "images": images, "variant_id": "mock-light", **options}
+    )
 
 
 async def refusal(call: Any) -> tuple[grpc.StatusCode, str]:
@@ -142,13 +147,16 @@ async def test_every_encoding_of_the_protocol_is_read(image_format: str) -> None
 async def test_confidences_of_the_mock_are_distributed_as_the_cascade_says(name: str) -> None:
     catalog = load_catalog(name)
     async with running(catalog) as (_, stub):
+        light = catalog.cascades[catalog.default_cascade].light
         scores = [
             score
             for block in range(20)
             for score in (
                 await stub.Score(
                     score_request(
-                        *(raw(f"{block}-{n}") for n in range(50)), exclude_from_sketch=True
+                        *(raw(f"{block}-{n}") for n in range(50)),
+                        variant_id=light,
+                        exclude_from_sketch=True,
                     )
                 )
             ).scores
@@ -166,7 +174,7 @@ async def test_confidences_of_the_mock_are_distributed_as_the_cascade_says(name:
 
 async def test_a_score_is_ranked_before_it_joins_the_sketch() -> None:
     async with running() as (application, stub):
-        sketch = application.scoring.sketches["mock"]
+        sketch = application.scoring.populations.sketches[MOCK]
         before = len(sketch)
         probe = score_request(raw("a"), exclude_from_sketch=True)
         first = (await stub.Score(probe)).scores[0]
@@ -185,7 +193,7 @@ async def test_the_sketch_starts_as_the_deferral_profile_says() -> None:
     catalog = dataclasses.replace(catalog, deferral={"mock": profile})
     async with running(catalog) as (_, stub):
         described = await stub.DescribeSketch(
-            discriminator_pb2.DescribeSketchRequest(discriminator="mock")
+            discriminator_pb2.DescribeSketchRequest(discriminator="mock", variant_id="mock-light")
         )
     assert list(described.fractions) == pytest.approx([n / 20 for n in range(21)])
     assert described.thresholds[10] == pytest.approx(0.1, abs=0.005)
@@ -255,7 +263,7 @@ async def test_unknown_names_are_not_found() -> None:
 async def test_a_scoring_class_is_loaded_moved_and_asked(tmp_path: Path) -> None:
     async with running(catalog_with("HalfScorer", tmp_path), device="cpu") as (application, stub):
         response = await stub.Score(score_request(raw("a", 51), raw("b", 255), name="odd"))
-        scorer: Any = application.scoring._scorers["odd"]
+        scorer: Any = application.scoring._scorers[Population("odd", "")]
         assert scorer.device == "cpu"
     assert [s.confidence for s in response.scores] == pytest.approx([0.2, 1.0])
 
@@ -293,15 +301,15 @@ async def test_draining_refuses_new_work() -> None:
 async def test_the_sketch_survives_a_restart(redis_url: str) -> None:
     async with running(redis_url=redis_url, sketch_size=64) as (application, stub):
         await stub.Score(score_request(*(raw(str(n)) for n in range(60))))
-        before = application.scoring.sketches["mock"].scores()
+        before = application.scoring.populations.sketches[MOCK].scores()
     async with running(redis_url=redis_url, sketch_size=64) as (application, _):
-        after = application.scoring.sketches["mock"].scores()
+        after = application.scoring.populations.sketches[MOCK].scores()
     assert after == pytest.approx(before, abs=1e-5)
 
 
 async def test_without_redis_the_profile_is_the_start() -> None:
     async with running(redis_url="redis://127.0.0.1:1/0") as (application, stub):
-        assert len(application.scoring.sketches["mock"]) > 100
+        assert len(application.scoring.populations.sketches[MOCK]) > 100
         assert len((await stub.Score(score_request(raw("a")))).scores) == 1
 
 
@@ -309,20 +317,20 @@ async def test_saving_goes_on_after_an_outage(redis_url: str) -> None:
     class Outage(TelemetryStore):
         is_down = True
 
-        async def save_sketch(self, discriminator_id: str, confidences: Sequence[float]) -> None:
+        async def save_sketch(self, population: Population, confidences: Sequence[float]) -> None:
             if self.is_down:
                 raise OSError("down")
-            await super().save_sketch(discriminator_id, confidences)
+            await super().save_sketch(population, confidences)
 
     async with running() as (application, _):
         store = Outage(redis_url)
-        keeper = SketchKeeper(store, application.scoring.sketches, 64, save_period_s=0.01)
+        keeper = SketchKeeper(store, application.scoring.populations, save_period_s=0.01)
         saving = asyncio.create_task(keeper.run())
         await asyncio.sleep(0.05)
-        assert await store.load_sketch("mock") == []
+        assert await store.load_sketch(MOCK) == []
         store.is_down = False
         for _ in range(100):
-            if await store.load_sketch("mock"):
+            if await store.load_sketch(MOCK):
                 break
             await asyncio.sleep(0.01)
         else:

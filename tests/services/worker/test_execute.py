@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from diffserve.catalog import Catalog
+from diffserve.core import Population
 from diffserve.errors import WORKER_BUSY, OverloadedError
+from diffserve.profiles.sketch import NUM_BORROWED_SCORES
 from diffserve.rpc.status import from_call
 from diffserve.rpc.v1 import worker_pb2
 from tests.services.worker.harness import (
@@ -71,14 +73,15 @@ async def test_confidences_come_from_the_discriminator(catalog: Catalog) -> None
         running_discriminator(catalog) as (scorer, address),
         running_worker(catalog, discriminator_address=address) as worker,
     ):
-        before = scorer.scoring.sketches["mock"].scores()
+        sketches, population = scorer.scoring.populations.sketches, Population("mock", "v-fast")
         asked = request("v-fast", "a", "b", discriminator="mock", width=1024, height=64)
         answer = await collect(worker.stub.Execute(asked))
-        after = scorer.scoring.sketches["mock"].scores()
+        after = sketches[population].scores()
+        assert len(sketches[Population("mock", "mock-light")]) == 512
     confidences = {answer.results[q].confidence for q in ("a", "b")}
     assert len(confidences) == 2
     assert sorted(after[-2:]) == pytest.approx(sorted(confidences))
-    assert len(after) == len(before) + 2
+    assert len(after) == NUM_BORROWED_SCORES + 2
     assert all(0.0 <= answer.results[q].percentile <= 1.0 for q in ("a", "b"))
     assert all(answer.results[q].scoring_s > 0.0 for q in ("a", "b"))
 

@@ -6,6 +6,7 @@ import asyncio
 
 import numpy as np
 
+from diffserve.core import Population
 from services.discriminator.scoring import Scoring
 from tests.metrics import parsed
 from tests.services.worker.harness import RunningWorker, mock_catalog, request, running_worker
@@ -62,8 +63,9 @@ async def test_scores_and_confidences_are_counted() -> None:
     scoring = Scoring(mock_catalog({}), sketch_size=64)
     await scoring.start("cpu", 1)
     images = np.zeros((3, 64, 64, 3), np.uint8)
-    scores = await scoring.score("mock", images, ["a", "b", "c"])
-    await scoring.score("mock", images[:1], ["a"], exclude_from_sketch=True)
+    population = Population("mock", "mock-light")
+    scores = await scoring.score(population, images, ["a", "b", "c"])
+    await scoring.score(population, images[:1], ["a"], exclude_from_sketch=True)
     found = parsed(scoring.metrics.instruments.exposition().decode())
     scoring.close()
     name = "diffserve_discriminator_scores_total"
@@ -71,7 +73,8 @@ async def test_scores_and_confidences_are_counted() -> None:
     assert found[f"{name}{{discriminator=mock,stage=heavy}}"] == 1
     assert found["diffserve_discriminator_scoring_seconds_count{discriminator=mock}"] == 2
     histogram = "diffserve_discriminator_confidence_ratio"
-    assert found[f"{histogram}_count{{discriminator=mock}}"] == 3
+    labels = "{discriminator=mock,variant=mock-light}"
+    assert found[f"{histogram}_count{labels}"] == 3
     total = sum(score.confidence for score in scores)
-    assert abs(found[f"{histogram}_sum{{discriminator=mock}}"] - total) < 1e-9
-    assert found["diffserve_discriminator_drift_alarm{discriminator=mock}"] == 0
+    assert abs(found[f"{histogram}_sum{labels}"] - total) < 1e-9
+    assert found[f"diffserve_discriminator_drift_alarm{labels}"] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from diffserve.core import Population
 from diffserve.rpc.v1 import common_pb2
 from tests.services.worker.harness import (
     collect,
@@ -30,11 +31,12 @@ async def test_pairs_reach_the_discriminator() -> None:
         answer = await collect(worker.stub.Execute(batch, timeout=5))
         assert set(answer.results) == {"a", "b"}
         assert not any(result.HasField("confidence") for result in answer.results.values())
-        learnt, sketch = discriminator.scoring.learnt, discriminator.scoring.sketches["mock"]
+        learnt, population = discriminator.scoring.learnt, Population("mock", "mock-light")
+        sketch = discriminator.scoring.populations.sketches[population]
         async with asyncio.timeout(5):
-            while not learnt.message("mock", sketch).gains:
+            while not learnt.message(population, sketch).gains:
                 await asyncio.sleep(0.01)
-        assert learnt.message("mock", sketch).gains["mock"].num_pairs == 1
+        assert learnt.message(population, sketch).gains["mock"].num_pairs == 1
 
 
 async def test_answers_do_not_wait_for_pairs() -> None:

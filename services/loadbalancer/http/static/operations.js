@@ -76,7 +76,7 @@ function showAlarms(status) {
   const lines = [];
   if (!status.redis_connected) lines.push(`Redis does not answer; telemetry is ${status.telemetry_age_s.toFixed(0)} s old and the plan stays.`);
   if (status.planning_paused) lines.push("Planning is paused.");
-  for (const { discriminator, drift } of calibrations(status)) if (drift?.is_alarm) lines.push(`Drift: the confidences of ${discriminator} are not those it was measured with (PSI ${drift.psi.toFixed(2)}); the share deferred is held all the same.`);
+  for (const { variant_id, drift } of calibrations(status)) if (drift?.is_alarm) lines.push(`Drift: the confidences of ${variant_id}'s images are not those it was measured with (PSI ${drift.psi.toFixed(2)}); the share deferred is held all the same.`);
   alarm(lines.join(" "));
 }
 
@@ -133,17 +133,20 @@ function showWorkers(status) {
   if (!status.workers.length) byId("workers").textContent = "No worker has registered.";
 }
 
-/** What each discriminator has learnt, once, though several cascades may use it. */
+/** Of whose images a calibration is, and who scored them. */
+function population({ discriminator, variant_id }) { return `${variant_id} by ${discriminator}`; }
+
+/** What discriminators have learnt of each light variant, once, though several cascades may use it. */
 function calibrations(status) {
   const found = new Map();
-  for (const { calibration } of status.cascades) if (calibration) found.set(calibration.discriminator, calibration);
+  for (const { calibration } of status.cascades) if (calibration) found.set(population(calibration), calibration);
   return [...found.values()];
 }
 
 function showConfidence(status) {
   const learnt = calibrations(status).filter((one) => Number(one.num_scores) > 0);
   byId("confidence").replaceChildren(...learnt.map((one) => {
-    const caption = `${one.discriminator}: ${one.num_scores} images${one.drift ? `, drift PSI ${one.drift.psi.toFixed(2)}${one.drift.is_alarm ? " (alarm)" : ""}` : ""}`;
+    const caption = `${population(one)}: ${one.num_scores} images${one.drift ? `, drift PSI ${one.drift.psi.toFixed(2)}${one.drift.is_alarm ? " (alarm)" : ""}` : ""}`;
     return histogram(caption, sharesOf(one), thresholdOf(one, status));
   }));
   if (!learnt.length) byId("confidence").textContent = "Too few images were scored yet.";
@@ -164,7 +167,7 @@ function sharesOf({ fractions, thresholds }) {
 
 /** The confidence below which the planned share of recent images lies. */
 function thresholdOf(calibration, status) {
-  const users = status.cascades.filter((one) => one.calibration?.discriminator === calibration.discriminator);
+  const users = status.cascades.filter((one) => one.calibration && population(one.calibration) === population(calibration));
   const planned = status.plan?.cascades.find((one) => users.some((user) => user.cascade_id === one.cascade_id));
   if (!planned) return 0;
   const index = calibration.fractions.findIndex((fraction) => fraction >= planned.deferral_target);
