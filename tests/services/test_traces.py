@@ -19,13 +19,9 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from diffserve.catalog import load_catalog
 from diffserve.client import AsyncClient
-from diffserve.config import LoadBalancerSettings
-from diffserve.core import CascadePlan, Plan, WorkerInfo
-from diffserve.rpc.server import Health
-from diffserve.rpc.v1 import generation_pb2_grpc
-from services.loadbalancer.application import LoadBalancer
-from tests.services.worker.harness import running_discriminator, running_worker
+from tests.services.deployment import running_deployment
 
+MOCK = load_catalog("mock")
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -86,79 +82,6 @@ async def running_receiver() -> AsyncIterator[tuple[Receiver, str]]:
         await server.stop(0)
 
 
-@contextlib.asynccontextmanager
-async def running_deployment(endpoint: str, share: float) -> AsyncIterator[tuple[str, str]]:
-    """Serve one light and one heavy worker; yield the addresses of gRPC and HTTP.
-
-    On the way out everything is stopped, which sends the last spans.
-    """
-    catalog = load_catalog("mock")
-    async with contextlib.AsyncExitStack() as stack:
-        _, discriminator = await stack.enter_async_context(
-            running_discriminator(catalog, otlp_endpoint=endpoint)
-        )
-        workers = {}
-        for worker_id in ("mock-light", "mock-heavy"):
-            workers[worker_id] = await stack.enter_async_context(
-                running_worker(
-                    catalog,
-                    worker_id=worker_id,
-                    preload=worker_id,
-                    discriminator_address=discriminator,
-                    otlp_endpoint=endpoint,
-                )
-            )
-        settings = LoadBalancerSettings(
-            controller_address="127.0.0.1:1",
-            http_port=0,
-            otlp_endpoint=endpoint,
-            shadow_share=0.0,
-        )
-        application = LoadBalancer(settings, catalog)
-        server = grpc.aio.server()
-        generation_pb2_grpc.add_ImageGenerationServicer_to_server(application.servicer, server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        starting = asyncio.create_task(application.start(Health([]), port))
-        application.dispatcher.apply_plan(plan(share, {w: r.address for w, r in workers.items()}))
-        async with asyncio.timeout(10):
-            while application._http is None or len(
-                [w for pool in application.balancer.pools() for w in pool.members]
-            ) < len(workers):
-                await asyncio.sleep(0.01)
-        try:
-            yield f"127.0.0.1:{port}", f"http://127.0.0.1:{application._http.port}"
-        finally:
-            starting.cancel()
-            await server.stop(0)
-            await asyncio.gather(starting, return_exceptions=True)
-            await application.stop()
-
-
-def plan(share: float, addresses: dict[str, str]) -> Plan:
-    cascade = CascadePlan(
-        cascade_id="mock",
-        demand_qps=1.0,
-        deferral_fraction=share,
-        deferral_target=share,
-        confidence_threshold=share,
-        expected_quality=0.9,
-        is_pinned=True,
-    )
-    return Plan(
-        plan_id=5,
-        placement={worker_id: worker_id for worker_id in addresses},
-        batch_size_max={"mock-light": 4, "mock-heavy": 2},
-        cascades={"mock": cascade},
-        workers={
-            worker_id: WorkerInfo(
-                worker_id=worker_id, address=address, device="cpu", resident=(worker_id,)
-            )
-            for worker_id, address in addresses.items()
-        },
-    )
-
-
 @pytest.fixture
 def application_traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The client's own program uses OpenTelemetry."""
@@ -182,8 +105,8 @@ async def test_one_query_is_one_trace_with_every_stage(application_traces: None)
     }
     async with running_receiver() as (receiver, endpoint):
         async with (
-            running_deployment(endpoint, share=1.0) as (door, _),
-            AsyncClient(door) as client,
+            running_deployment(MOCK, share=1.0, endpoint=endpoint) as deployment,
+            AsyncClient(deployment.door) as client,
         ):
             image = await client.generate("an owl")
         spans = await received(receiver, names)
@@ -220,11 +143,11 @@ async def test_one_query_is_one_trace_with_every_stage(application_traces: None)
 async def test_http_goes_on_with_the_trace_of_its_request() -> None:
     async with running_receiver() as (receiver, endpoint):
         async with (
-            running_deployment(endpoint, share=0.0) as (_, http),
+            running_deployment(MOCK, share=0.0, endpoint=endpoint) as deployment,
             httpx.AsyncClient() as client,
         ):
             answer = await client.post(
-                f"{http}/v1/images/generations",
+                f"{deployment.http}/v1/images/generations",
                 json={"prompt": "an owl"},
                 headers={"traceparent": PARENT},
             )

@@ -9,6 +9,7 @@ import pytest
 from google.protobuf import json_format
 
 from diffserve.catalog import load_catalog
+from diffserve.core import Population
 from diffserve.profiles.calibration import NUM_BINS, NUM_PER_BIN_MIN
 from diffserve.profiles.drift import NUM_FRESH, WINDOW
 from diffserve.profiles.sketch import QuantileSketch
@@ -107,6 +108,23 @@ async def test_after_an_alarm_ranks_are_among_fresh_scores() -> None:
         scoring.learnt.observe = lambda name, value: True  # type: ignore[method-assign]
         await scoring.score(MOCK, __import__("numpy").zeros((1, 8, 8, 3), "uint8"), ["a"])
         assert len(scoring.populations.sketches[MOCK]) == NUM_FRESH
+
+
+async def test_a_population_may_come_while_others_are_published(redis_url: str) -> None:
+    sketches, later = Populations(CATALOG, 64).sketches, Population("mock", "later")
+
+    class Busy(TelemetryStore):
+        async def save_calibration(self, population: Population, document: str) -> None:
+            sketches.setdefault(later, new_sketch())
+            await super().save_calibration(population, document)
+
+    store = Busy(redis_url)
+    publisher = Publisher(store, Learnt(CATALOG), sketches)
+    await publisher.publish()
+    assert set(await store.load_calibrations([MOCK, later])) == {MOCK}
+    await publisher.publish()
+    assert set(await store.load_calibrations([MOCK, later])) == {MOCK, later}
+    await store.close()
 
 
 async def test_redis_hears_of_it(redis_url: str) -> None:

@@ -200,3 +200,20 @@ async def test_what_cannot_be_a_sketch_is_ignored(
     async with running(catalog, redis_url=redis_url) as (application, stub):
         assert len(application.scoring.populations.sketches[DIM]) == 512
         assert len(await scored(stub, "later", [100])) == 1
+
+
+async def test_a_mock_gives_each_variant_the_confidences_of_its_cascade(catalog: Catalog) -> None:
+    """So that none seems to drift."""
+    cascades = {
+        c: dataclasses.replace(r, discriminator="mock") for c, r in catalog.cascades.items()
+    }
+    async with running(dataclasses.replace(catalog, cascades=cascades)) as (application, stub):
+        for variant_id in cascades:
+            for block in range(8):
+                images = [raw(f"{variant_id}-{block}-{index}") for index in range(48)]
+                await stub.Score(score_request(*images, variant_id=variant_id))
+        drifts = application.scoring.learnt.drifts()
+    assert {population.variant_id for population in drifts} == set(cascades)
+    for drift in drifts.values():
+        assert drift.num_samples == 256
+        assert not drift.is_alarm
