@@ -154,6 +154,9 @@ def stub_ask(stub: ImageGenerationAsyncStub, deadline_s: float = 0.0) -> Ask:
         except TimeoutError:
             return Outcome.EXPIRED
         except grpc.aio.AioRpcError as failure:
+            # What 503 is by HTTP.
+            if failure.code() is grpc.StatusCode.UNAVAILABLE:
+                return Outcome.REJECTED
             return OUTCOMES.get(failure.code(), Outcome.FAILED)
         return Outcome.LIGHT
 

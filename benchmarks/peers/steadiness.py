@@ -180,6 +180,8 @@ async def slowest_probe_s(system: Running) -> float:
             await asyncio.sleep(PROBE_EVERY_S)
         still_runs = not running.done()
     outcome = await running
-    if not (still_runs and outcome.is_answered):
+    # A door that is deaf while a batch runs answers the first probe when that is over.
+    was_deaf = slowest_s > 0.5 * PROBE_EXECUTION_S
+    if not (outcome.is_answered and (still_runs or was_deaf)):
         raise PeerError(f"the query that was to run meanwhile ended as {outcome.value}")
     return slowest_s

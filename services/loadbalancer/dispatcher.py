@@ -112,7 +112,7 @@ class Dispatcher:
         live = self._live.get(query_id)
         progress = self.balancer.progress(query_id)
         if live is not None and progress is not None:
-            return live.record(progress.phase.value, now_s)
+            return live.account().record(progress.phase.value, now_s)
         return self.records.get(query_id, now_s)
 
     async def drain(self) -> None:
@@ -250,7 +250,7 @@ class Dispatcher:
         live.times.total_s = now_s - live.query.arrival_s
         for watcher in self.watchers:
             watcher.finished(live, now_s)
-        self.records.add(live, now_s)
+        self.records.add(live)
         live.end()
         if live.is_repeatable and finish.outcome.is_answered:
             self._answers.keep(live, now_s)

@@ -167,18 +167,54 @@ class LiveQuery:
             response.percentile = self.light.result.percentile
         return response
 
-    def record(self, phase: str, now_s: float) -> generation_pb2.QueryRecord:
-        """Return where the query stands, or how it ended; without images."""
-        record = generation_pb2.QueryRecord(
+    def account(self) -> Account:
+        """Return what is to be told of the query so far; without images."""
+        result = self.light.result if self.light is not None else None
+        is_scored = result is not None and result.HasField("confidence")
+        return Account(
             query_id=self.query.query_id,
-            phase=phase,
             cascade_id=self.cascade.cascade_id,
-            age_s=now_s - self.query.arrival_s,
-            steps=self.story.messages(self.query.arrival_s),
+            arrival_s=self.query.arrival_s,
+            score=(result.confidence, result.percentile) if result and is_scored else None,
+            story=self.story,
+            finish=self.finish,
+            times=self.times,
         )
-        if self.light is not None and self.light.result.HasField("confidence"):
-            record.confidence = self.light.result.confidence
-            record.percentile = self.light.result.percentile
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is known of a query but its images. Cheap to make: few are ever asked for.
+
+    Attributes:
+        query_id: Its id.
+        cascade_id: Which cascade serves it.
+        arrival_s: When it came.
+        score: Confidence and percentile of its light image, each 0..1; None without.
+        story: What happened to it.
+        finish: How it ended, once it did.
+        times: Where the time went.
+    """
+
+    query_id: str
+    cascade_id: str
+    arrival_s: float
+    score: tuple[float, float] | None
+    story: Story
+    finish: Finish | None
+    times: common_pb2.StageTimes
+
+    def record(self, phase: str, now_s: float) -> generation_pb2.QueryRecord:
+        """Return it as clients are told."""
+        record = generation_pb2.QueryRecord(
+            query_id=self.query_id,
+            phase=phase,
+            cascade_id=self.cascade_id,
+            age_s=now_s - self.arrival_s,
+            steps=self.story.messages(self.arrival_s),
+        )
+        if self.score is not None:
+            record.confidence, record.percentile = self.score
         if self.finish is not None:
             record.outcome = convert.outcome_to_proto(self.finish.outcome)
             record.reason = self.finish.reason
@@ -191,29 +227,24 @@ class Records:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._records: OrderedDict[str, tuple[generation_pb2.QueryRecord, float]] = OrderedDict()
+        self._accounts: OrderedDict[str, Account] = OrderedDict()
 
     def __contains__(self, query_id: str) -> bool:
         """Return whether a finished query is still remembered."""
-        return query_id in self._records
+        return query_id in self._accounts
 
     def is_answered(self, query_id: str) -> bool:
         """Return whether a query is remembered as answered with an image."""
-        entry = self._records.get(query_id)
-        outcome = convert.outcome_from_proto(entry[0].outcome) if entry else None
-        return outcome is not None and outcome.is_answered
+        account = self._accounts.get(query_id)
+        return bool(account and account.finish and account.finish.outcome.is_answered)
 
-    def add(self, live: LiveQuery, now_s: float) -> None:
+    def add(self, live: LiveQuery) -> None:
         """Remember a finished query; the oldest one is forgotten when there are too many."""
-        self._records[live.query.query_id] = live.record("done", now_s), live.query.arrival_s
-        if len(self._records) > self._capacity:
-            self._records.popitem(last=False)
+        self._accounts[live.query.query_id] = live.account()
+        if len(self._accounts) > self._capacity:
+            self._accounts.popitem(last=False)
 
     def get(self, query_id: str, now_s: float) -> generation_pb2.QueryRecord | None:
         """Return the record of a finished query, or None."""
-        entry = self._records.get(query_id)
-        if entry is None:
-            return None
-        record, arrival_s = entry
-        record.age_s = now_s - arrival_s
-        return record
+        account = self._accounts.get(query_id)
+        return account.record("done", now_s) if account is not None else None
