@@ -76,7 +76,10 @@ async def bring(cluster: Cluster, text: str, plan_id: int) -> None:
 
 async def test_queries_go_through_an_activated_cascade_and_those_in_flight_end() -> None:
     async with running_cluster() as cluster:
+        ledger = cluster.application.balancer.ledger
         heavy = [asyncio.ensure_future(cluster.stub.Generate(request("a cat 0.1")))]
+        while not ledger.num_arrivals("mock"):  # calls on a new channel may overtake each other
+            await asyncio.sleep(0.005)
         with pytest.raises(grpc.aio.AioRpcError, match="no cascade 'swift'"):
             await cluster.stub.Generate(request("an owl 0.9", cascade_id="swift"))
         await bring(cluster, activation(), plan_id=2)
@@ -89,7 +92,6 @@ async def test_queries_go_through_an_activated_cascade_and_those_in_flight_end()
         assert (deferred.cascade_id, deferred.worker_id) == ("swift", "w2")
         (begun,) = await asyncio.gather(*heavy)
         assert (begun.cascade_id, begun.outcome) == ("mock", common_pb2.OUTCOME_HEAVY)
-        ledger = cluster.application.balancer.ledger
         assert [ledger.num_in_progress(c) for c in ("mock", "swift")] == [0, 0]
         assert [ledger.num_arrivals(c) for c in ("mock", "swift")] == [2, 2]
 
