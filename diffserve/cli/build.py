@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-import pickle
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
+from diffserve.building.catalog_file import Profile, Served, kept_cascades, relative
+from diffserve.building.choice import Choice, choose
+from diffserve.building.store import Store
 from diffserve.catalog import load_catalog
-from diffserve.cli.output import CliError, emit_json, stdout
+from diffserve.cli.built import described, tell
+from diffserve.cli.output import CliError
 from diffserve.cli.progress import progress_bar
 from diffserve.cli.zoo_options import checked_weights, presets_named
-from diffserve.embedded.choice import Choice, cascade_id, choose
 from diffserve.embedded.evaluate import (
     Outcome,
     Part,
@@ -27,10 +26,9 @@ from diffserve.embedded.evaluate import (
     parts_of,
 )
 from diffserve.embedded.findings import Findings
-from diffserve.embedded.pairs import OperatingPoint
 from diffserve.embedded.profiling import profile
-from diffserve.embedded.zoo_catalog import Profile, Served, catalog_text, relative
-from diffserve.experiments.built_cascades import page
+from diffserve.embedded.zoo_catalog import SLO_S, catalog_text
+from diffserve.experiments.built_cascades import accuracy, page
 from diffserve.experiments.report import Made, check_drawing, write_page
 from diffserve.side_by_side import each
 
@@ -39,7 +37,6 @@ COUNT = 40
 """Prompts per level; six levels."""
 SEED = 7
 """Not one of `diffserve evaluate`'s: what is chosen here may be graded there."""
-ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +82,7 @@ def run_build(options: Options, *, as_json: bool) -> None:
     check_drawing()
     until_s = time.monotonic() + options.budget_s
     request = options.request()
-    store = _Store(request)
+    store = _store(request)
     profiles = _profiles(request, store)
     costs = store.remember("costs", lambda: measure_costs(request, (1,)))
     outcomes = _outcomes(request, store, until_s)
@@ -103,56 +100,23 @@ def run_build(options: Options, *, as_json: bool) -> None:
     )
     catalog.write_text(text, encoding="utf-8")
     load_catalog(str(catalog))  # what cannot be served must not look finished
-    num_prompts = len(findings.seeds)
-    result = page(choice, profiles, singles, num_prompts, options.quality_kept)
+    wording = accuracy(len(findings.seeds))
+    result = page(choice, profiles, singles, options.quality_kept, wording)
     made = Made("diffserve cascade build", request.seeds, quick=False)
     written = write_page(result, made, options.out)
     store.forget()
-    _tell(choice, catalog, written, as_json=as_json)
+    tell(choice, catalog, written, "right", as_json=as_json)
 
 
-class _Store:
-    """Finished steps on disk, for an interrupted build to go on; a finished one forgets them.
-
-    Files are pickles of our own, in a folder of the checkout that nobody else writes to.
-    """
-
-    def __init__(self, request: Request) -> None:
-        key = hashlib.sha256(repr((request.presets, request.seeds, request.count)).encode())
-        # By content: weights that were trained anew are as large as before.
-        for path in sorted(request.weights.rglob("*.safetensors")):
-            key.update(path.read_bytes())
-        self._folder = CACHE / key.hexdigest()[:16]
-
-    def load(self, name: str) -> Any:
-        """Return what was stored, or None."""
-        path = self._folder / f"{name}.pickle"
-        try:
-            return pickle.loads(path.read_bytes())
-        except (OSError, pickle.UnpicklingError, EOFError, AttributeError, ImportError):
-            return None
-
-    def save(self, name: str, value: object) -> None:
-        """Store a finished step, whole or not at all."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        part = self._folder / f"{name}.part"
-        part.write_bytes(pickle.dumps(value))
-        part.rename(self._folder / f"{name}.pickle")
-
-    def forget(self) -> None:
-        """Remove everything: the next build measures the device as it is then."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def remember(self, name: str, make: Callable[[], ResultT]) -> ResultT:
-        """Return what was stored, or make and store it."""
-        found: ResultT | None = self.load(name)
-        if found is None:
-            found = make()
-            self.save(name, found)
-        return found
+def _store(request: Request) -> Store:
+    key = hashlib.sha256(repr((request.presets, request.seeds, request.count)).encode())
+    # By content: weights that were trained anew are as large as before.
+    for path in sorted(request.weights.rglob("*.safetensors")):
+        key.update(path.read_bytes())
+    return Store(CACHE / key.hexdigest()[:16])
 
 
-def _profiles(request: Request, store: _Store) -> dict[str, Profile]:
+def _profiles(request: Request, store: Store) -> dict[str, Profile]:
     found: dict[str, Profile] = {}
     with progress_bar("variants profiled") as on_progress:
         for preset in request.presets:
@@ -162,7 +126,7 @@ def _profiles(request: Request, store: _Store) -> dict[str, Profile]:
     return found
 
 
-def _outcomes(request: Request, store: _Store, until_s: float) -> dict[Part, Outcome]:
+def _outcomes(request: Request, store: Store, until_s: float) -> dict[Part, Outcome]:
     """Draw what is not drawn yet, until the budget is used up.
 
     Raises:
@@ -192,49 +156,4 @@ def _levels_in_turn(parts: Mapping[Part, str]) -> Iterator[Part]:
 
 
 def _served(choice: Choice) -> list[Served]:
-    """Return the default cascade and all others that are kept."""
-    others = [c for c in choice.candidates if c.is_kept and c is not choice.default]
-    return [
-        Served(
-            cascade_id=cascade_id(candidate.name),
-            name=candidate.name,
-            outcomes=candidate.outcomes,
-            deferral_max=candidate.point.fraction,
-            remark=_remark(candidate.point),
-        )
-        for candidate in (choice.default, *others)
-    ]
-
-
-def _remark(point: OperatingPoint) -> str:
-    return (
-        f"{100 * point.quality:.1f} % right in {1e3 * point.device_s:.0f} ms of device time, "
-        f"deferring {100 * point.fraction:.0f} %."
-    )
-
-
-def _tell(choice: Choice, catalog: Path, written: Path, *, as_json: bool) -> None:
-    default = choice.default
-    if as_json:
-        emit_json(
-            {
-                "catalog": str(catalog),
-                "page": str(written),
-                "default_cascade": cascade_id(default.name),
-                "share_deferred": default.point.fraction,
-                "expected": asdict(default.point),
-                "kept": [cascade_id(c.name) for c in choice.candidates if c.is_kept],
-            }
-        )
-        return
-    console = stdout()
-    point = default.point
-    console.print(
-        f"{cascade_id(default.name)}: {100 * point.quality:.1f} % right in "
-        f"{1e3 * point.device_s:.0f} ms of device time, deferring {100 * point.fraction:.0f} %"
-    )
-    if not default.is_good_enough:
-        console.print(f"no cascade reaches {100 * choice.quality_min:.1f} %: this is the best one")
-    console.print(
-        f"{written} says why; serve it with: diffserve up --catalog {json.dumps(str(catalog))}"
-    )
+    return kept_cascades(choice, lambda c: SLO_S, lambda c: f"{described(c.point, 'right')}.")

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diffserve.building.catalog_file import Served, relative
+from diffserve.building.choice import PairName
 from diffserve.cli.output import CliError, emit_json, stdout
 from diffserve.cli.progress import progress_bar
 from diffserve.cli.zoo_options import checked_weights, presets_named
-from diffserve.embedded.choice import PairName
 from diffserve.embedded.evaluate import (
     Request,
     draw,
@@ -26,7 +27,7 @@ from diffserve.embedded.profiling import profile
 from diffserve.embedded.scenes import Array
 from diffserve.embedded.sheets import save_sheet
 from diffserve.embedded.summary import summarise
-from diffserve.embedded.zoo_catalog import Served, catalog_text, relative
+from diffserve.embedded.zoo_catalog import SLO_S, catalog_text
 from diffserve.experiments.embedded_zoo import page
 from diffserve.experiments.report import Made, check_drawing, write_page
 from diffserve.side_by_side import each
@@ -176,6 +177,7 @@ def write_measured_catalog(findings: Findings, request: Request, path: Path) -> 
         cascade_id="sprites",
         name=PairName(LIGHT.name, HEAVY.name, DISCRIMINATOR_FOLDER),
         outcomes=findings.pair(LIGHT.name, HEAVY.name, DISCRIMINATOR_FOLDER, findings.everything),
+        slo_s=SLO_S,
     )
     text = catalog_text(
         "The models that come with DiffServe; `diffserve evaluate --catalog` wrote it",

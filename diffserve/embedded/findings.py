@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from diffserve.embedded.choice import Candidate, PairName, choose
+from diffserve.building.choice import Candidate, PairName, choose
+from diffserve.building.grading import auroc, gain_share
+from diffserve.building.pairs import OperatingPoint, PairedOutcomes
 from diffserve.embedded.evaluate import Costs, Outcome, Part
-from diffserve.embedded.grading import auroc, gain_share
-from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes
 from diffserve.embedded.presets import DISCRIMINATOR_FOLDER, HEAVY, LIGHT
 
 #: The share deferred at which discriminators are graded.
@@ -178,8 +178,8 @@ def share_of_oracle(findings: Findings, discriminator: str, chosen: _Mask) -> fl
     """Return the share of the oracle's gain over random routing, ``GRADED_FRACTION`` deferred."""
     return gain_share(
         findings.confidences(findings.light, discriminator).astype(np.float32)[chosen],
-        findings.right(findings.light)[chosen] > 0,
-        findings.right(findings.heavy)[chosen] > 0,
+        findings.right(findings.light)[chosen],
+        findings.right(findings.heavy)[chosen],
         GRADED_FRACTION,
     )
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from diffserve.embedded.calibration import BATCH_SIZES
+from diffserve.building.catalog_file import Profile
 from diffserve.embedded.evaluate import draw, load_pipeline, sheet_prompts
 from diffserve.embedded.pipeline import EmojiScenePipeline
-from diffserve.embedded.presets import Preset
-from diffserve.embedded.zoo_catalog import Profile
+from diffserve.embedded.presets import HEAVY, LIGHT, MEDIUM, TINY, Preset
 
+BATCH_SIZES: Mapping[str, Sequence[int]] = {
+    TINY.name: (1, 2, 4, 8, 16),
+    LIGHT.name: (1, 2, 4, 8, 16),
+    MEDIUM.name: (1, 2, 4, 8),
+    HEAVY.name: (1, 2, 4),
+}
 NUM_ROUNDS = 7
 """Runs of each batch size after the one that plans its kernels."""
 

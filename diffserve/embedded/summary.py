@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffserve.building.pairs import gain_of_deferring
 from diffserve.embedded.concepts import STYLES
 from diffserve.embedded.evaluate import Request
 from diffserve.embedded.findings import (
@@ -19,7 +20,6 @@ from diffserve.embedded.findings import (
     grade,
     share_of_oracle,
 )
-from diffserve.embedded.pairs import gain_of_deferring
 from diffserve.embedded.presets import DISCRIMINATOR_FOLDER, Preset
 from diffserve.embedded.scenes import Level
 from diffserve.embedded.set_distances import frechet_distance, kernel_distance

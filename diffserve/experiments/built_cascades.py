@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import asdict
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from diffserve.embedded.choice import Candidate, Choice, cascade_id
-from diffserve.embedded.pairs import OperatingPoint
-from diffserve.embedded.zoo_catalog import Profile
+from diffserve.building.catalog_file import Profile
+from diffserve.building.choice import Candidate, Choice, cascade_id
+from diffserve.building.pairs import OperatingPoint
 from diffserve.experiments.drawing import INK
 from diffserve.experiments.experiment import Figure, Result, Table
 
@@ -21,12 +22,47 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MIB = 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """How a page speaks of quality, which it gives in percent.
+
+    Attributes:
+        quality: What it is called, e.g. "accuracy".
+        verb: What is so of that many answers, e.g. "right"; in columns and on axes.
+        judged: How it was judged and on which prompts, as sentences of the inputs.
+        limits: Of the axes of quality, percent; None: as the curves need.
+    """
+
+    quality: str
+    verb: str
+    judged: tuple[str, ...]
+    limits: tuple[float, float] | None = None
+
+
+def accuracy(num_prompts: int) -> Wording:
+    """Return the wording for embedded variants, whose images are right or wrong."""
+    return Wording(
+        quality="accuracy",
+        verb="right",
+        judged=(
+            f"Measured: {num_prompts} prompts of all levels of difficulty, with combinations of "
+            "objects that training never saw; an image is right where the slot checker, a network "
+            "of its own, finds everything that was asked for.",
+            "Measured: latencies by the wall clock, on one thread of this device; device time in "
+            "the choice is processor time of single images and scores, which other work on the "
+            "machine hardly changes.",
+        ),
+        limits=(0.0, 102.0),
+    )
+
+
 def page(
     choice: Choice,
     profiles: Mapping[str, Profile],
     singles: Mapping[str, OperatingPoint],
-    num_prompts: int,
     quality_kept: float,
+    wording: Wording,
+    further_tables: Sequence[Table] = (),
 ) -> Result:
     """Return the page.
 
@@ -34,8 +70,9 @@ def page(
         choice: What was chosen from which candidates.
         profiles: By variant.
         singles: Every variant alone.
-        num_prompts: Behind each accuracy.
-        quality_kept: Share of the best variant's accuracy that was asked for.
+        quality_kept: Share of the best variant's quality that was asked for.
+        wording: How it speaks of quality.
+        further_tables: After those of pairs and variants.
     """
     default, point = choice.default, choice.default.point
     best = max(singles, key=lambda name: singles[name].quality)
@@ -44,24 +81,21 @@ def page(
         name=NAME,
         title="Cascades built from the variants at hand",
         question="Which pairs of variants are worth serving as a cascade on this device, and which "
-        f"one keeps {100 * quality_kept:.0f} % of the best variant's accuracy for the least device "
-        "time?",
+        f"one keeps {100 * quality_kept:.0f} % of the best variant's {wording.quality} for the "
+        "least device time?",
         answer=f"`{cascade_id(default.name)}` with `{default.name.discriminator}`: deferring "
-        f"{100 * point.fraction:.0f} % gives {100 * point.quality:.1f} % right answers in "
+        f"{100 * point.fraction:.0f} % gives {100 * point.quality:.1f} % {wording.verb} in "
         f"{1e3 * point.device_s:.0f} ms of device time; `{best}` alone gives "
         f"{100 * singles[best].quality:.1f} % in {1e3 * singles[best].device_s:.0f} ms. That is "
-        f"{100 * point.quality / singles[best].quality:.1f} % of its accuracy at "
+        f"{100 * point.quality / singles[best].quality:.1f} % of its {wording.quality} at "
         f"{100 * point.device_s / singles[best].device_s:.0f} % of its time.{verdict}",
-        inputs=(
-            f"Measured: {num_prompts} prompts of all levels of difficulty, with combinations of "
-            "objects that training never saw; an image is right where the slot checker, a network "
-            "of its own, finds everything that was asked for.",
-            "Measured: latencies by the wall clock, on one thread of this device; device time in "
-            "the choice is processor time of single images and scores, which other work on the "
-            "machine hardly changes.",
+        inputs=wording.judged,
+        tables=(
+            _candidates(choice, wording),
+            _profiles(profiles, singles, wording),
+            *further_tables,
         ),
-        tables=(_candidates(choice), _profiles(profiles, singles)),
-        figures=_figures(choice, profiles, singles),
+        figures=_figures(choice, profiles, singles, wording),
         data=_document(choice, profiles, singles),
         is_simulated=False,
         origin="Everything on this page was **measured** on the device at hand.",
@@ -69,22 +103,26 @@ def page(
 
 
 def _figures(
-    choice: Choice, profiles: Mapping[str, Profile], singles: Mapping[str, OperatingPoint]
+    choice: Choice,
+    profiles: Mapping[str, Profile],
+    singles: Mapping[str, OperatingPoint],
+    wording: Wording,
 ) -> tuple[Figure, ...]:
+    quality = wording.quality
     return (
         Figure(
             "pareto",
-            "Accuracy against device time",
-            functools.partial(_draw_pareto, choice=choice, singles=singles),
+            f"{quality.capitalize()} against device time",
+            functools.partial(_draw_pareto, choice=choice, singles=singles, wording=wording),
             "Lines: pairs, from nothing to everything deferred; bold ones are kept. Crosses: "
-            "variants alone. Dashed: the accuracy that was asked for. The star is the default "
+            f"variants alone. Dashed: the {quality} that was asked for. The star is the default "
             "at the share it would defer.",
             (8.0, 4.8),
         ),
         Figure(
             "curves",
-            "Accuracy against deferral",
-            functools.partial(_draw_curves, choice=choice),
+            f"{quality.capitalize()} against deferral",
+            functools.partial(_draw_curves, choice=choice, wording=wording),
             "Each pair with its better discriminator; the least confident images are drawn "
             "again by the heavy variant.",
             (8.0, 4.4),
@@ -127,7 +165,7 @@ def _verdict(candidate: Candidate, choice: Choice) -> str:
     return "kept" if candidate.is_kept else "others are better at every price"
 
 
-def _candidates(choice: Choice) -> Table:
+def _candidates(choice: Choice, wording: Wording) -> Table:
     rows = [
         (
             cascade_id(candidate.name),
@@ -143,18 +181,20 @@ def _candidates(choice: Choice) -> Table:
     return Table(
         "The pairs",
         (
-            *("cascade", "discriminator", "deferred, %", "right, %", "device time, ms"),
+            *("cascade", "discriminator", "deferred, %", f"{wording.verb}, %", "device time, ms"),
             *("good enough", "verdict"),
         ),
         rows,
-        f"Where {100 * choice.quality_min:.1f} % right, what was asked for and a standard error to "
-        "spare, is reached for the least device time, else "
-        "at the pair's best accuracy. Kept: some share deferred is beaten by no other pair or "
-        "variant in both accuracy and device time.",
+        f"Where {100 * choice.quality_min:.1f} % {wording.verb}, what was asked for and a standard "
+        "error to spare, is reached for the least device time, else "
+        f"at the pair's best {wording.quality}. Kept: some share deferred is beaten by no other "
+        f"pair or variant in both {wording.quality} and device time.",
     )
 
 
-def _profiles(profiles: Mapping[str, Profile], singles: Mapping[str, OperatingPoint]) -> Table:
+def _profiles(
+    profiles: Mapping[str, Profile], singles: Mapping[str, OperatingPoint], wording: Wording
+) -> Table:
     rows = [
         (
             name,
@@ -169,16 +209,18 @@ def _profiles(profiles: Mapping[str, Profile], singles: Mapping[str, OperatingPo
     return Table(
         "The variants",
         (
-            *("variant", "right, %", "batch: median, ms", "batch: 95th percentile, ms"),
+            *("variant", f"{wording.verb}, %", "batch: median, ms", "batch: 95th percentile, ms"),
             *("weights, MiB", "load, s"),
         ),
         rows,
     )
 
 
-def _draw_pareto(canvas: Canvas, choice: Choice, singles: Mapping[str, OperatingPoint]) -> None:
+def _draw_pareto(
+    canvas: Canvas, choice: Choice, singles: Mapping[str, OperatingPoint], wording: Wording
+) -> None:
     axes = canvas.subplots()
-    for candidate, color in zip(choice.candidates, COLORS, strict=False):
+    for candidate, color in zip(choice.candidates, itertools.cycle(COLORS), strict=False):
         points = candidate.outcomes.points()
         axes.plot(
             [1e3 * p.device_s for p in points],
@@ -195,15 +237,15 @@ def _draw_pareto(canvas: Canvas, choice: Choice, singles: Mapping[str, Operating
     axes.plot(1e3 * point.device_s, 100 * point.quality, "*", color=INK, markersize=13)
     axes.axhline(100 * choice.quality_min, linestyle="--", color=INK, linewidth=0.8)
     axes.set_xlabel("device time per answer, ms")
-    axes.set_ylabel("right answers, %")
-    axes.set_ylim(0, 102)
+    axes.set_ylabel(f"{wording.verb}, %")
+    axes.set_ylim(wording.limits)
     axes.set_xlim(left=0)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
-def _draw_curves(canvas: Canvas, choice: Choice) -> None:
+def _draw_curves(canvas: Canvas, choice: Choice, wording: Wording) -> None:
     axes = canvas.subplots()
-    for candidate, color in zip(choice.candidates, COLORS, strict=False):
+    for candidate, color in zip(choice.candidates, itertools.cycle(COLORS), strict=False):
         points = candidate.outcomes.points()
         axes.plot(
             [100 * p.fraction for p in points],
@@ -212,14 +254,14 @@ def _draw_curves(canvas: Canvas, choice: Choice) -> None:
             label=cascade_id(candidate.name),
         )
     axes.set_xlabel("deferred, %")
-    axes.set_ylabel("right answers, %")
-    axes.set_ylim(0, 102)
+    axes.set_ylabel(f"{wording.verb}, %")
+    axes.set_ylim(wording.limits)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
 def _draw_latency(canvas: Canvas, profiles: Mapping[str, Profile]) -> None:
     axes = canvas.subplots()
-    for (name, profile), color in zip(profiles.items(), COLORS, strict=False):
+    for (name, profile), color in zip(profiles.items(), itertools.cycle(COLORS), strict=False):
         sizes = list(profile.execution_s)
         medians = [1e3 * profile.execution_s[size] for size in sizes]
         above = [

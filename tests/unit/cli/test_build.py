@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffserve.building.choice import QUALITY_KEPT, PairName, choose
+from diffserve.building.pairs import OperatingPoint, PairedOutcomes
 from diffserve.cli.cascades import cascade_build
 from diffserve.cli.output import CliError
-from diffserve.embedded.choice import QUALITY_KEPT, PairName, choose
-from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes
 
 build = pytest.importorskip("diffserve.cli.build")  # needs torch
 
@@ -58,7 +58,7 @@ def test_what_was_drawn_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.M
         return build.Outcome(drawn={})
 
     monkeypatch.setattr(build, "draw_part", draw_part)
-    store = build._Store(request)
+    store = build._store(request)
     stopped = build._outcomes(request, store, time.monotonic() - 1.0)
     assert len(stopped) == len(drawn) == 1, "the budget was used up after the first batch"
     whole = build._outcomes(request, store, time.monotonic() + 60.0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from diffserve.building.catalog_file import Profile
 from diffserve.catalog import load_catalog
 from diffserve.cli import evaluate
 from diffserve.cli.evaluate import Options
@@ -15,7 +16,6 @@ from diffserve.cli.main import app
 from diffserve.cli.output import CliError
 from diffserve.embedded.evaluate import Request
 from diffserve.embedded.presets import PRESETS
-from diffserve.embedded.zoo_catalog import Profile
 from tests.unit.zoos import findings
 
 FEW = ["--variants", "sprite-tiny,sprite-light", "--prompts", "1", "--seeds", "1", "--jobs", "1"]

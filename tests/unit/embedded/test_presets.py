@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from diffserve.building.grading import auroc
 from diffserve.embedded.concepts import CONCEPT_NAMES
 from diffserve.embedded.discriminator import SceneDiscriminator
 from diffserve.embedded.evaluate import draw, evaluation_prompts, load_pipeline
-from diffserve.embedded.grading import auroc
 from diffserve.embedded.oracle import look_at
 from diffserve.embedded.presets import (
     CHECKER_FOLDER,

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from diffserve.activation import activation_of, extended
+from diffserve.building.catalog_file import Profile, Served, kept_cascades, relative
+from diffserve.building.choice import Choice, PairName, cascade_id, choose
+from diffserve.building.pairs import OperatingPoint, PairedOutcomes
 from diffserve.catalog import load_catalog
-from diffserve.embedded.choice import Choice, PairName, cascade_id, choose
 from diffserve.embedded.evaluate import DISCRIMINATORS
-from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes
 from diffserve.embedded.presets import HEAVY, LIGHT, MEDIUM, WEIGHTS
-from diffserve.embedded.zoo_catalog import Profile, Served, catalog_text, relative
+from diffserve.embedded.zoo_catalog import SLO_S, catalog_text
 
 PRESETS = {preset.name: preset for preset in (LIGHT, MEDIUM, HEAVY)}
 ACCURACY = {LIGHT.name: 0.3, MEDIUM.name: 0.9, HEAVY.name: 1.0}
@@ -49,16 +50,7 @@ def choice(discriminator: str = "sprite-discriminator") -> Choice:
 
 
 def served(found: Choice) -> list[Served]:
-    return [
-        Served(
-            cascade_id=cascade_id(c.name),
-            name=c.name,
-            outcomes=c.outcomes,
-            deferral_max=c.point.fraction,
-            remark="Kept.",
-        )
-        for c in (found.default, found.candidates[0])
-    ]
+    return kept_cascades(found, lambda candidate: SLO_S, lambda candidate: "Kept.")
 
 
 def written(found: Choice, folder: Path) -> str:
@@ -74,9 +66,13 @@ def test_services_can_load_what_was_chosen(tmp_path: Path) -> None:
     catalog = load_catalog(str(path))
     assert catalog.default_cascade == "sprite-medium-sprite-heavy"
     assert set(catalog.cascades) == {cascade.cascade_id for cascade in served(found)}
-    for candidate in (found.default, found.candidates[0]):
-        cascade = catalog.cascades[cascade_id(candidate.name)]
-        assert cascade.deferral_max == candidate.point.fraction
+    assert len(catalog.cascades) > 1
+    for candidate in found.candidates:
+        cascade = catalog.cascades.get(cascade_id(candidate.name))
+        assert (cascade is not None) == (candidate.is_kept or candidate is found.default)
+        if cascade is not None:
+            assert cascade.deferral_max == candidate.point.fraction
+            assert cascade.slo_s == SLO_S
     assert 0.0 < catalog.cascades[catalog.default_cascade].deferral_max < 1.0
     variant = catalog.variants[HEAVY.name]
     assert (Path(variant.source) / "model_index.json").exists()

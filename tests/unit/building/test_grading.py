@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from diffserve.embedded.grading import auroc, gain_share
+from diffserve.building.grading import auroc, gain_share
 
-LIGHT = np.array([True, False, True, False, False])
-HEAVY = np.array([True, True, True, True, False])
+LIGHT = np.array([1.0, 0.0, 1.0, 0.0, 0.0])
+HEAVY = np.array([1.0, 1.0, 1.0, 1.0, 0.0])
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,10 @@ def test_the_oracles_gain_is_one_and_deferring_right_images_is_worse_than_chance
 
 def test_there_may_be_nothing_to_gain():
     assert math.isnan(gain_share(np.zeros(5, np.float32), HEAVY, HEAVY, 0.4))
+
+
+def test_qualities_need_not_be_right_or_wrong():
+    light, heavy = np.array([0.2, 0.5, 0.4, 0.6]), np.array([0.6, 0.4, 0.6, 0.3])
+    # Of half, the oracle gets 0.4 and 0.2, these confidences 0.4 and -0.1, and chance 0.1 in all.
+    share = gain_share(np.array([0.1, 0.2, 0.3, 0.4]), light, heavy, 0.5)
+    assert share == pytest.approx((0.3 - 0.1) / (0.6 - 0.1))

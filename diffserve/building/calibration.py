@@ -1,23 +1,13 @@
-"""Turns measurements of the embedded models into the curves of a catalog."""
+"""Turns measurements of a cascade into the curves of a catalog. Pure."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffserve.embedded.pairs import gain_of_deferring
-from diffserve.embedded.presets import HEAVY, LIGHT, MEDIUM, TINY
+from diffserve.building.pairs import PairedOutcomes, gain_of_deferring
 from diffserve.profiles.curves import DeferralProfile, QualityCurve
 
-BATCH_SIZES: Mapping[str, Sequence[int]] = {
-    TINY.name: (1, 2, 4, 8, 16),
-    LIGHT.name: (1, 2, 4, 8, 16),
-    MEDIUM.name: (1, 2, 4, 8),
-    HEAVY.name: (1, 2, 4),
-}
-SLO_S = 10.0
 _STEP = 1e-6
 _FRACTIONS = tuple(round(0.05 * step, 2) for step in range(21))
 
@@ -38,20 +28,14 @@ def deferral_profile(confidences: NDArray[np.float32]) -> DeferralProfile:
     return DeferralProfile(tuple(thresholds.round(6).tolist()), _FRACTIONS)
 
 
-def quality_curve(
-    confidences: NDArray[np.float32],
-    light_right: NDArray[np.bool_],
-    heavy_right: NDArray[np.bool_],
-    metric: str,
-) -> QualityCurve:
-    """Return the share of right answers when the least confident images are drawn again.
+def quality_curve(outcomes: PairedOutcomes, metric: str) -> QualityCurve:
+    """Return the mean quality of answers when the least confident images are drawn again.
 
     Args:
-        confidences: Of the light images, shape (N,).
-        light_right: Whether each light image shows what was asked for, shape (N,).
-        heavy_right: The same of the heavy image of the same prompt, shape (N,).
-        metric: What "right" means, for people.
+        outcomes: What both variants drew.
+        metric: What their quality means, for people.
     """
-    gains = heavy_right.astype(float) - light_right.astype(float)
-    qualities = light_right.mean() + gain_of_deferring(confidences, gains, _FRACTIONS)
+    gains = outcomes.heavy - outcomes.light
+    gained = gain_of_deferring(outcomes.confidences, gains, _FRACTIONS)
+    qualities = outcomes.light.mean() + gained
     return QualityCurve(_FRACTIONS, tuple(qualities.round(4).tolist()), metric)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from diffserve.embedded.pairs import gain_of_deferring
+from diffserve.building.pairs import Floats, gain_of_deferring
 
 
 def auroc(confidences: NDArray[np.float32], verdicts: NDArray[np.bool_]) -> float:
@@ -19,25 +19,20 @@ def auroc(confidences: NDArray[np.float32], verdicts: NDArray[np.bool_]) -> floa
     return float((right > wrong).mean() + 0.5 * (right == wrong).mean())
 
 
-def gain_share(
-    confidences: NDArray[np.float32],
-    light_right: NDArray[np.bool_],
-    heavy_right: NDArray[np.bool_],
-    fraction: float,
-) -> float:
+def gain_share(confidences: Floats, light: Floats, heavy: Floats, fraction: float) -> float:
     """Return how much of the oracle router's gain over random routing confidences capture.
 
     Args:
         confidences: Of the light images, shape (N,); the lowest are deferred.
-        light_right: Whether each light image is right, shape (N,).
-        heavy_right: The same of the heavy image of the same prompt, shape (N,).
+        light: Quality of each light image, e.g. 1 where it is right and 0 elsewhere; shape (N,).
+        heavy: The same of the heavy image of the same prompt, shape (N,).
         fraction: Share of the images that is deferred.
 
     Returns:
         1 for the oracle, which defers where heavy gains most, and 0 for random routing; NaN when
         there is nothing to gain.
     """
-    gains = heavy_right.astype(float) - light_right.astype(float)
+    gains = heavy - light
     orders = (confidences, -gains, np.zeros(len(gains)))
     chosen, best, by_chance = (
         float(gain_of_deferring(order, gains, (fraction,))[0]) for order in orders

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffserve.embedded.choice import Choice, PairName, choose
-from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes
+from diffserve.building.choice import Choice, PairName, choose
+from diffserve.building.pairs import OperatingPoint, PairedOutcomes
 
 NUM_PROMPTS = 100
 SECONDS = {"quick": 0.1, "fair": 0.4, "good": 1.0}
@@ -75,6 +75,29 @@ def test_pairs_that_others_beat_everywhere_are_not_kept() -> None:
     # Random routing between two variants is beaten by the single one between them.
     blind = chosen(0.97, ("quick", "good"), knows=False)
     assert not any(c.is_kept and c.point.quality < 0.9 for c in blind.candidates)
+
+
+def test_the_error_to_spare_is_that_of_the_qualities() -> None:
+    half = NUM_PROMPTS // 2
+    outcomes = PairedOutcomes(
+        light=np.repeat([0.3, 0.5], half),
+        heavy=np.full(NUM_PROMPTS, 0.5),
+        confidences=np.repeat([0.0, 1.0], half),
+        light_s=0.1,
+        heavy_s=1.0,
+        scoring_s=0.0,
+    )
+    singles = {
+        "quick": OperatingPoint(fraction=0.0, quality=0.4, device_s=0.1),
+        "good": OperatingPoint(fraction=0.0, quality=0.5, device_s=1.0),
+    }
+    choice = choose({PairName("quick", "good", "judge"): outcomes}, singles, 0.97)
+    # A binomial's error would be 0.05, and ask for more than the best variant has.
+    relative = 0.1 / (0.4 * 0.6) ** 0.5
+    assert choice.quality_min == pytest.approx(0.485 + relative * (0.485 * 0.515 / 100) ** 0.5)
+    assert choice.quality_min < 0.5
+    assert choice.default.is_good_enough
+    assert choice.default.point.fraction < 0.5
 
 
 def test_nothing_to_choose_from_is_an_error() -> None:

@@ -7,10 +7,10 @@ its artifact has no code for that. Pure: measured outcomes go in, a choice comes
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from diffserve.embedded.pairs import OperatingPoint, PairedOutcomes, cheapest, pareto_best
+from diffserve.building.pairs import OperatingPoint, PairedOutcomes, cheapest, pareto_best
 
 #: Share of the best single variant's quality that a cascade is to keep.
 QUALITY_KEPT = 0.97
@@ -78,10 +78,12 @@ def choose(
     """Choose cascades; pure.
 
     What is good enough is so by a standard error: the cheapest of many points that look good enough
-    on some prompts is mostly one that was lucky with them.
+    on some prompts is mostly one that was lucky with them. It is the binomial's for images that are
+    right or wrong, and smaller by ``_spread`` for qualities in between.
 
     Args:
-        pairs: What every ordered pair drew, with each discriminator; one at least.
+        pairs: What every ordered pair drew, with each discriminator; one at least. Qualities are
+            in [0, 1].
         singles: Quality and device time of every variant alone.
         quality_kept: Share of the best single variant's quality to keep, 0..1.
 
@@ -92,7 +94,8 @@ def choose(
         raise ValueError("no pair of variants to choose from")
     asked = quality_kept * max(single.quality for single in singles.values())
     num_prompts = min(len(outcomes.light) for outcomes in pairs.values())
-    quality_min = asked + math.sqrt(max(0.0, asked * (1.0 - asked)) / num_prompts)
+    variance = _spread(pairs.values()) * max(0.0, asked * (1.0 - asked))
+    quality_min = asked + math.sqrt(variance / num_prompts)
     by_variants: dict[tuple[str, str], list[Candidate]] = {}
     for name in sorted(pairs):
         candidate = _candidate(name, pairs[name], quality_min)
@@ -112,6 +115,21 @@ def choose(
         for c in graded
     )
     return Choice(candidates=kept, default=min(kept, key=_preference), quality_min=quality_min)
+
+
+def _spread(pairs: Iterable[PairedOutcomes]) -> float:
+    """Return how much qualities vary, as a share of what 0 and 1 of the same mean would.
+
+    Of all variants the one that varies most counts: the best one may be what the others are
+    measured against, and not vary at all.
+    """
+    spreads = [0.0]
+    for outcomes in pairs:
+        for qualities in (outcomes.light, outcomes.heavy):
+            mean = float(qualities.mean())
+            is_mixed = 0.0 < mean < 1.0
+            spreads.append(float(qualities.var()) / (mean * (1.0 - mean)) if is_mixed else 1.0)
+    return min(1.0, max(spreads))
 
 
 def _candidate(name: PairName, outcomes: PairedOutcomes, quality_min: float) -> Candidate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffserve.embedded.pairs import (
+from diffserve.building.pairs import (
     OperatingPoint,
     PairedOutcomes,
     cheapest,

@@ -1,0 +1,4 @@
+"""What building cascades from variants takes, whichever variants they are. Without torch.
+
+Measured outcomes go in; operating points, a choice, curves and the text of a catalog come out.
+"""

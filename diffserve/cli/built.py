@@ -1,0 +1,48 @@
+"""What ``diffserve cascade build`` says at its end, whichever variants it was about."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from diffserve.building.choice import Choice, cascade_id
+from diffserve.building.pairs import OperatingPoint
+from diffserve.cli.output import emit_json, stdout
+
+
+def described(point: OperatingPoint, verb: str) -> str:
+    """Return an operating point in words.
+
+    Args:
+        point: Of a cascade.
+        verb: What is so of that many answers, e.g. "right".
+    """
+    return (
+        f"{100 * point.quality:.1f} % {verb} in {1e3 * point.device_s:.0f} ms of device time, "
+        f"deferring {100 * point.fraction:.0f} %"
+    )
+
+
+def tell(choice: Choice, catalog: Path, page: Path, verb: str, *, as_json: bool) -> None:
+    """Print what was chosen and where it stands."""
+    default = choice.default
+    if as_json:
+        emit_json(
+            {
+                "catalog": str(catalog),
+                "page": str(page),
+                "default_cascade": cascade_id(default.name),
+                "share_deferred": default.point.fraction,
+                "expected": asdict(default.point),
+                "kept": [cascade_id(c.name) for c in choice.candidates if c.is_kept],
+            }
+        )
+        return
+    console = stdout()
+    console.print(f"{cascade_id(default.name)}: {described(default.point, verb)}")
+    if not default.is_good_enough:
+        console.print(f"no cascade reaches {100 * choice.quality_min:.1f} %: this is the best one")
+    console.print(
+        f"{page} says why; serve it with: diffserve up --catalog {json.dumps(str(catalog))}"
+    )
