@@ -71,7 +71,7 @@ def checkout_root() -> Path:
     root = Path(diffserve.__file__).resolve().parent.parent
     if not (root / "services" / "controller" / "__main__.py").exists():
         raise ConfigError(
-            f"`diffserve up` needs a checkout of DiffServe: there is no services/ next to "
+            f"this needs a checkout of DiffServe: there is no services/ next to "
             f"{root / 'diffserve'}; clone the repository and run `make serve` there"
         )
     return root

@@ -22,6 +22,10 @@ Picture = Pixels | BackendError
 """An image, or why this query gets none."""
 
 
+OUT_OF_MEMORY = "out of memory"
+"""How the message of a ``BackendError`` begins where the device's memory was short."""
+
+
 OnStep = Callable[[int, int], None]
 """Called with the denoising steps done and those there are."""
 

@@ -20,7 +20,13 @@ from services.worker.backends.acceleration import (
     mode_on,
     uncompiled,
 )
-from services.worker.backends.base import Interrupted, OnStep, Picture, Replica
+from services.worker.backends.base import (
+    OUT_OF_MEMORY,
+    Interrupted,
+    OnStep,
+    Picture,
+    Replica,
+)
 from services.worker.backends.host_weights import HostWeights
 from services.worker.backends.loading import load_pipeline, make_scheduler, weight_bytes_on_disk
 from services.worker.backends.safety import SafetyChecker
@@ -286,6 +292,6 @@ def _describe(error: Exception, batch_size: int) -> str:
     """Return one line that tells a person what to do about it."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         hint = "; a smaller batch may fit" if batch_size > 1 else ""
-        return f"out of memory at batch size {batch_size}{hint}"
+        return f"{OUT_OF_MEMORY} at batch size {batch_size}{hint}"
     text = " ".join(str(error).split()) or "no details"
     return f"{type(error).__name__}: {text[:300]}"
