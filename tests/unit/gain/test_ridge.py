@@ -1,0 +1,69 @@
+"""Ridge regression: what was planted is found, and what is noise is left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diffserve.gain.ridge import PENALTIES, features_of, fit
+
+DIM = 24
+
+
+def unit_vectors(seed: int, count: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((count, DIM))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_a_planted_gain_is_found_with_fewer_rows_than_features() -> None:
+    images, texts = unit_vectors(0, 120), unit_vectors(1, 120)
+    direction = np.random.default_rng(2).standard_normal(DIM)
+    gains = 0.1 + images @ direction + 2.0 * (images * texts).sum(axis=1)
+    features = features_of(images, texts)
+    assert features.shape == (120, 3 * DIM)
+    found = fit(features[:60], gains[:60])
+    unseen = np.corrcoef(found.predict(features[60:]), gains[60:])[0, 1]
+    assert unseen > 0.7
+    assert np.isfinite(found.penalty)
+
+
+def test_noise_is_answered_with_the_mean() -> None:
+    generator = np.random.default_rng(3)
+    features = features_of(unit_vectors(4, 60), unit_vectors(5, 60))
+    gains = generator.standard_normal(60)
+    predicted = fit(features, gains).predict(
+        features_of(unit_vectors(6, 500), unit_vectors(7, 500))
+    )
+    assert np.abs(predicted - gains.mean()).max() < 0.3 * gains.std()
+
+
+def test_left_out_predictions_are_what_leaving_out_gives() -> None:
+    features = features_of(unit_vectors(8, 30), unit_vectors(9, 30))
+    gains = features[:, :DIM] @ np.arange(DIM) + 0.3 * np.random.default_rng(1).standard_normal(30)
+    found = fit(features, gains)
+    # By hand: the same scales and penalty, each row left out in turn.
+    blocks = [features[:, k * DIM : (k + 1) * DIM] for k in range(3)]
+    scaled = np.concatenate([b / np.sqrt(b.var(axis=0).sum()) for b in blocks], axis=1)
+    for row in range(5):
+        others = np.arange(30) != row
+        x, y = scaled[others], gains[others]
+        centred = x - x.mean(axis=0)
+        inverse = np.linalg.inv(centred.T @ centred + found.penalty * np.eye(3 * DIM))
+        weights = inverse @ centred.T @ (y - y.mean())
+        by_hand = y.mean() + (scaled[row] - x.mean(axis=0)) @ weights
+        assert found.left_out[row] == pytest.approx(by_hand)
+
+
+def test_equal_gains_and_equal_features_are_no_trouble() -> None:
+    features = features_of(unit_vectors(0, 10), unit_vectors(1, 10))
+    same = fit(features, np.full(10, 0.25))
+    assert same.predict(features) == pytest.approx(np.full(10, 0.25))
+    alike = fit(np.ones((10, 3 * DIM)), np.arange(10.0))
+    assert alike.predict(np.ones((2, 3 * DIM))) == pytest.approx([4.5, 4.5])
+    assert alike.penalty == PENALTIES[0] == np.inf
+
+
+@pytest.mark.parametrize(("rows", "gains"), [(2, 2), (5, 4)])
+def test_too_few_rows_are_refused(rows: int, gains: int) -> None:
+    with pytest.raises(ValueError, match="3 at least"):
+        fit(np.ones((rows, 3)), np.ones(gains))
