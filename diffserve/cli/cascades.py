@@ -5,12 +5,17 @@ Implementations are imported when their command runs, as in ``main``.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffserve.cli.options import Admin, Jobs, Json, Variants, Weights
+from diffserve.cli.options import BATCH_SIZES, FEATURES, JUDGE, Admin, Jobs, Json, Weights
+from diffserve.cli.output import CliError
+
+if TYPE_CHECKING:
+    from diffserve.cli.registry_options import RegistryOptions
 
 cascade_app = typer.Typer(help="Cascades: list, build, measure, activate.", no_args_is_help=True)
 
@@ -28,31 +33,101 @@ def cascade_build(
     out: Annotated[
         str, typer.Option(metavar="DIR", help="Gets cascades.toml and cascades.md.")
     ] = "build/cascades",
-    variants: Variants = "",
-    prompts: Annotated[int, typer.Option(min=2, help="Of each of six levels.")] = 40,
+    variants: Annotated[
+        str, typer.Option(metavar="A,B,...", help="At least two of those there are; default: all.")
+    ] = "",
+    prompts: Annotated[int, typer.Option(min=2, help="Embedded: of each of six levels.")] = 40,
     budget_minutes: Annotated[
         float, typer.Option(min=0.1, help="Drawing stops then; what is there counts.")
     ] = 25.0,
     quality_kept: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the best variant's accuracy to keep.")
+        float, typer.Option(min=0.0, max=1.0, help="Share of the best variant's quality to keep.")
     ] = 0.97,
     weights: Weights = "",
     jobs: Jobs = 2,
+    registry: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME_OR_FILE", help="Build from its variants; may be repeated."),
+    ] = None,
+    prompts_file: Annotated[
+        str, typer.Option(metavar="FILE", help="Registry: one prompt per line; default: our own.")
+    ] = "",
+    judge: Annotated[
+        str, typer.Option(metavar="SOURCE", help="Registry: preference model, hub id or folder.")
+    ] = JUDGE,
+    features: Annotated[
+        str, typer.Option(metavar="SOURCE", help="Registry: CLIP under the discriminators.")
+    ] = FEATURES,
+    device: Annotated[str, typer.Option(help="Registry: auto, cpu, cuda or cuda:N.")] = "auto",
+    batch_sizes: Annotated[
+        str, typer.Option(metavar="1,N,...", help="Registry: to profile, as far as they fit.")
+    ] = BATCH_SIZES,
     as_json: Json = False,
 ) -> None:
-    """Construct cascades from the embedded variants: profile, draw, grade, choose, write."""
+    """Construct cascades from variants: profile, draw, grade, choose, write.
+
+    From the embedded ones, or from those of a registry: of any diffusers pipelines, judged by a
+    preference model of CLIP's kind. An interrupted build goes on where it stopped.
+
+    Examples: diffserve cascade build;
+    diffserve cascade build --registry sd-turbo --prompts-file prompts.txt --device cuda
+    """
+    names = tuple(name for name in variants.split(",") if name)
+    if registry:
+        from diffserve.cli.registry_options import RegistryOptions
+
+        options = RegistryOptions(
+            out=Path(out),
+            registries=tuple(registry),
+            variants=names,
+            prompts_file=Path(prompts_file) if prompts_file else None,
+            judge=judge,
+            features=features,
+            device=device,
+            batch_sizes=batch_sizes,
+            budget_s=60.0 * budget_minutes,
+            quality_kept=quality_kept,
+        )
+        if weights:
+            raise CliError("--weights are those of embedded variants; a registry names its own", 2)
+        _build_from_registry(options, as_json=as_json)
+        return
+    given = {
+        "--prompts-file": prompts_file,
+        "--judge": judge != JUDGE,
+        "--features": features != FEATURES,
+        "--device": device != "auto",
+        "--batch-sizes": batch_sizes != BATCH_SIZES,
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise CliError(f"{option} needs --registry: embedded variants have their own", 2)
     from diffserve.cli.build import Options, run_build
 
-    options = Options(
-        out=Path(out),
-        variants=tuple(name for name in variants.split(",") if name),
-        count=prompts,
-        budget_s=60.0 * budget_minutes,
-        quality_kept=quality_kept,
-        weights=Path(weights) if weights else None,
-        jobs=jobs,
+    run_build(
+        Options(
+            out=Path(out),
+            variants=names,
+            count=prompts,
+            budget_s=60.0 * budget_minutes,
+            quality_kept=quality_kept,
+            weights=Path(weights) if weights else None,
+            jobs=jobs,
+        ),
+        as_json=as_json,
     )
-    run_build(options, as_json=as_json)
+
+
+def _build_from_registry(options: RegistryOptions, *, as_json: bool) -> None:
+    # Read while it is imported; advice to developers is no news here.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        from diffserve.cli.build_registry import run_registry_build
+    except ModuleNotFoundError as error:
+        raise CliError(
+            f"--registry needs {error.name}: pip install 'diffserve[models]', or `make setup`", 2
+        ) from None
+    run_registry_build(options, as_json=as_json)
 
 
 @cascade_app.command("measure")

@@ -6,6 +6,13 @@ from typing import Annotated
 
 import typer
 
+JUDGE = "yuvalkirstain/PickScore_v1"
+"""Preference model of a build from a registry."""
+FEATURES = "openai/clip-vit-base-patch32"
+"""Network under its discriminators: not the judge, whose own score would then decide."""
+BATCH_SIZES = "1,2,4,8"
+"""That it profiles."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Admin = Annotated[
     str, typer.Option("--address", metavar="HOST:PORT", help="Controller; default: by settings.")

@@ -37,7 +37,7 @@ class Made:
 
     Attributes:
         command: Makes it again; folders of other people's files are called DIR.
-        seeds: With which every run was repeated.
+        seeds: With which every run was repeated; none where every prompt has its own.
         quick: Whether points were left out.
     """
 
@@ -99,7 +99,8 @@ def _page(result: Result, made: Made, files: Sequence[str]) -> str:
         "## Made by",
         f"```\n{made.command}\n```",
         _DIR if " DIR" in made.command else "",
-        f"DiffServe {__version__}, seed{'s' if several else ''} {seeds}"
+        f"DiffServe {__version__}"
+        + (f", seed{'s' if several else ''} {seeds}" if seeds else "")
         + ("; quick mode, with fewer points" if made.quick else "")
         + (
             "; figures are medians over the seeds, with least and largest in brackets where they "
