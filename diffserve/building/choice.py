@@ -7,7 +7,7 @@ its artifact has no code for that. Pure: measured outcomes go in, a choice comes
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from diffserve.building.pairs import OperatingPoint, PairedOutcomes, cheapest, pareto_best
@@ -62,7 +62,7 @@ class Choice:
     Attributes:
         candidates: All, in the order of their names, one discriminator each.
         default: The cheapest that is good enough; the best one where none is.
-        quality_min: What was asked for, with a standard error to spare.
+        quality_min: What was asked for, with a standard error to spare at the default's share.
     """
 
     candidates: tuple[Candidate, ...]
@@ -78,8 +78,8 @@ def choose(
     """Choose cascades; pure.
 
     What is good enough is so by a standard error: the cheapest of many points that look good enough
-    on some prompts is mostly one that was lucky with them. It is the binomial's for images that are
-    right or wrong, and smaller by ``_spread`` for qualities in between.
+    on some prompts is mostly one that was lucky with them. It is the binomial's where images are
+    right or wrong; where qualities are in between, it is less by how much less answers vary.
 
     Args:
         pairs: What every ordered pair drew, with each discriminator; one at least. Qualities are
@@ -94,11 +94,10 @@ def choose(
         raise ValueError("no pair of variants to choose from")
     asked = quality_kept * max(single.quality for single in singles.values())
     num_prompts = min(len(outcomes.light) for outcomes in pairs.values())
-    variance = _spread(pairs.values()) * max(0.0, asked * (1.0 - asked))
-    quality_min = asked + math.sqrt(variance / num_prompts)
+    error = math.sqrt(max(0.0, asked * (1.0 - asked)) / num_prompts)
     by_variants: dict[tuple[str, str], list[Candidate]] = {}
     for name in sorted(pairs):
-        candidate = _candidate(name, pairs[name], quality_min)
+        candidate = _candidate(name, pairs[name], asked, error)
         by_variants.setdefault((name.light, name.heavy), []).append(candidate)
     graded = [min(group, key=_preference) for group in by_variants.values()]
     front = pareto_best(
@@ -114,27 +113,17 @@ def choose(
         )
         for c in graded
     )
-    return Choice(candidates=kept, default=min(kept, key=_preference), quality_min=quality_min)
+    default = min(kept, key=_preference)
+    (spread,) = default.outcomes.spreads((default.point.fraction,))
+    return Choice(candidates=kept, default=default, quality_min=asked + spread * error)
 
 
-def _spread(pairs: Iterable[PairedOutcomes]) -> float:
-    """Return how much qualities vary, as a share of what 0 and 1 of the same mean would.
-
-    Of all variants the one that varies most counts: the best one may be what the others are
-    measured against, and not vary at all.
-    """
-    spreads = [0.0]
-    for outcomes in pairs:
-        for qualities in (outcomes.light, outcomes.heavy):
-            mean = float(qualities.mean())
-            is_mixed = 0.0 < mean < 1.0
-            spreads.append(float(qualities.var()) / (mean * (1.0 - mean)) if is_mixed else 1.0)
-    return min(1.0, max(spreads))
-
-
-def _candidate(name: PairName, outcomes: PairedOutcomes, quality_min: float) -> Candidate:
-    points = outcomes.points()
-    point = cheapest(points, quality_min)
+def _candidate(name: PairName, outcomes: PairedOutcomes, asked: float, error: float) -> Candidate:
+    points, spreads = outcomes.points(), outcomes.spreads()
+    good_enough = (
+        p for p, s in zip(points, spreads, strict=True) if p.quality >= asked + s * error
+    )
+    point = cheapest(good_enough, asked)
     best = max(points, key=lambda p: (p.quality, -p.device_s))
     return Candidate(
         name=name,

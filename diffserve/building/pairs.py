@@ -5,6 +5,7 @@ Pure, and without torch: arrays of measured outcomes go in, operating points com
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -92,6 +93,23 @@ class PairedOutcomes:
                 device_s=self.light_s + self.scoring_s + fraction * self.heavy_s,
             )
             for fraction, gain in zip(fractions, gains.tolist(), strict=True)
+        )
+
+    def spreads(self, fractions: Sequence[float] = FRACTIONS) -> tuple[float, ...]:
+        """Return how much answers vary at shares of deferred images, in their order.
+
+        Returns:
+            Standard deviations, relative to those of answers that are 0 or 1 with the same mean;
+            so 1 where qualities are 0 or 1. Qualities are in [0, 1].
+        """
+        light, heavy = self.light**2, self.heavy**2
+        squares = light.mean() + gain_of_deferring(self.confidences, heavy - light, fractions)
+        means = [point.quality for point in self.points(fractions)]
+        return tuple(
+            math.sqrt(min(1.0, max(0.0, square - mean**2) / (mean * (1.0 - mean))))
+            if 0.0 < mean < 1.0
+            else 1.0
+            for square, mean in zip(squares.tolist(), means, strict=True)
         )
 
 

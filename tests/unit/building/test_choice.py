@@ -77,7 +77,7 @@ def test_pairs_that_others_beat_everywhere_are_not_kept() -> None:
     assert not any(c.is_kept and c.point.quality < 0.9 for c in blind.candidates)
 
 
-def test_the_error_to_spare_is_that_of_the_qualities() -> None:
+def test_the_error_to_spare_is_that_of_the_answers() -> None:
     half = NUM_PROMPTS // 2
     outcomes = PairedOutcomes(
         light=np.repeat([0.3, 0.5], half),
@@ -92,12 +92,13 @@ def test_the_error_to_spare_is_that_of_the_qualities() -> None:
         "good": OperatingPoint(fraction=0.0, quality=0.5, device_s=1.0),
     }
     choice = choose({PairName("quick", "good", "judge"): outcomes}, singles, 0.97)
-    # A binomial's error would be 0.05, and ask for more than the best variant has.
-    relative = 0.1 / (0.4 * 0.6) ** 0.5
-    assert choice.quality_min == pytest.approx(0.485 + relative * (0.485 * 0.515 / 100) ** 0.5)
-    assert choice.quality_min < 0.5
+    # A binomial's error would be 0.05, and ask for more than the best variant has. With 45 %
+    # deferred there are 5 answers of 0.3 among 95 of 0.5: 0.490 and an error of 0.0044.
     assert choice.default.is_good_enough
-    assert choice.default.point.fraction < 0.5
+    assert choice.default.point.fraction == pytest.approx(0.45)
+    deviation = (0.05 * 0.3**2 + 0.95 * 0.5**2 - 0.49**2) ** 0.5
+    relative = deviation / (0.49 * 0.51) ** 0.5
+    assert choice.quality_min == pytest.approx(0.485 + relative * (0.485 * 0.515 / 100) ** 0.5)
 
 
 def test_nothing_to_choose_from_is_an_error() -> None:

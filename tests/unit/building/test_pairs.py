@@ -44,6 +44,25 @@ def test_a_share_between_two_images_is_between_their_gains() -> None:
     assert gains.tolist() == pytest.approx([0.25, 0.5, 0.5])
 
 
+def test_answers_that_are_right_or_wrong_vary_as_much_as_they_can() -> None:
+    assert outcomes([0.9, 0.1, 0.8, 0.2]).spreads() == pytest.approx([1.0] * 101)
+
+
+def test_answers_of_one_quality_do_not_vary() -> None:
+    mixed = PairedOutcomes(
+        light=np.array([0.2, 0.6]),
+        heavy=np.array([0.5, 0.5]),
+        confidences=np.array([0.1, 0.9]),
+        light_s=0.1,
+        heavy_s=1.0,
+        scoring_s=0.0,
+    )
+    nothing, half, everything = mixed.spreads((0.0, 0.5, 1.0))
+    assert nothing == pytest.approx(0.2 / (0.4 * 0.6) ** 0.5)
+    assert half == pytest.approx(0.05 / (0.55 * 0.45) ** 0.5)
+    assert everything == 0.0
+
+
 def test_the_cheapest_point_that_is_good_enough() -> None:
     points = outcomes([0.9, 0.1, 0.8, 0.2]).points()
     chosen = cheapest(points, 0.74)
