@@ -19,7 +19,7 @@ class GainHead:
     """A linear map from features of image and prompt to the gain of deferring.
 
     Attributes:
-        weights: Shape (3 D,), float32.
+        weights: Shape (3 D + 1,), float32.
         intercept: Added to their sum.
         spread: By how much predictions differ from prompt to prompt; the unit of confidences.
     """

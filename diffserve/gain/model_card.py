@@ -44,7 +44,7 @@ Predicts, from an image that `{pair.name.light}` drew and its prompt, how much b
 nothing is to be gained. Made by `diffserve cascade build --registry`, for this pair only.
 
 * **What it is**: a linear map, by ridge regression, of the features of image and prompt in
-  `{judged.features}`, which is not in this folder, and of their product.
+  `{judged.features}`, which is not in this folder, of their product and of its sum.
 * **Quality** is the {judged.metric}.
   The judge is a model too: this head was taught to like what it likes.
 * **Trained** on {judged.num_trained} prompts. Gains that heads predicted which were trained on all

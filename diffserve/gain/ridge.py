@@ -10,25 +10,26 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
 
-NUM_BLOCKS = 3
 #: Penalties that are tried, as multiples of the mean variance along a direction; the largest first.
 PENALTIES: tuple[float, ...] = (np.inf, *(10.0 ** (0.5 * step) for step in range(8, -7, -1)))
 
 
 def features_of(images: Floats, texts: Floats) -> Doubles:
-    """Return what a head sees: the image, the text, and their product, side by side.
+    """Return what a head sees: the image, the text, their product and its sum, side by side.
 
-    The sum of the product is their cosine, so a head that knows nothing else can learn that.
+    The sum is their cosine. It follows from the product, but a hundred prompts do not suffice to
+    find that out among hundreds of features.
 
     Args:
         images: Embeddings, shape (N, D).
         texts: Of the prompts, shape (N, D).
 
     Returns:
-        Shape (N, 3 D).
+        Shape (N, 3 D + 1).
     """
     image, text = images.astype(np.float64), texts.astype(np.float64)
-    return np.concatenate([image, text, image * text], axis=1)
+    product = image * text
+    return np.concatenate([image, text, product, product.sum(axis=1, keepdims=True)], axis=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Fit:
     """A fitted head.
 
     Attributes:
-        weights: Of the features, shape (3 D,).
+        weights: Of the features, shape (3 D + 1,).
         intercept: Added to their sum.
         penalty: That was chosen; infinite: features do not help, and gains are their mean.
         left_out: What each training gain would be predicted to be by a head fitted to all others,
@@ -49,7 +50,7 @@ class Fit:
     left_out: Doubles
 
     def predict(self, features: Floats) -> Doubles:
-        """Return predicted gains, (N,), for features (N, 3 D)."""
+        """Return predicted gains, (N,), for features (N, 3 D + 1)."""
         return np.asarray(features @ self.weights + self.intercept, dtype=np.float64)
 
 
@@ -61,7 +62,7 @@ def fit(features: Floats, gains: Floats) -> Fit:
     numbers have products a hundred times smaller than themselves.
 
     Args:
-        features: Shape (N, 3 D).
+        features: Shape (N, 3 D + 1), see ``features_of``.
         gains: Shape (N,).
 
     Raises:
@@ -70,7 +71,7 @@ def fit(features: Floats, gains: Floats) -> Fit:
     num_rows = len(gains)
     if features.ndim != 2 or len(features) != num_rows or num_rows < 3:
         raise ValueError(
-            f"features (N, 3 D) need a gain each, and 3 at least; got shapes {features.shape} and "
+            f"features (N, 3 D + 1) need a gain each, 3 at least; got shapes {features.shape} and "
             f"{gains.shape}"
         )
     means, mean_gain = features.mean(axis=0), float(gains.mean())
@@ -100,7 +101,8 @@ def fit(features: Floats, gains: Floats) -> Fit:
 
 def _scales(features: Floats) -> Doubles:
     """Return what each feature is divided by: one number for each block, 1 where it is constant."""
-    blocks = np.array_split(features.var(axis=0), NUM_BLOCKS)
+    variances = features.var(axis=0)
+    blocks = (*np.array_split(variances[:-1], 3), variances[-1:])
     scales = [np.full(len(block), np.sqrt(block.sum()) or 1.0) for block in blocks]
     return np.concatenate(scales)
 

@@ -18,7 +18,7 @@ clips = pytest.importorskip("tests.unit.clips")
 discriminator = pytest.importorskip("diffserve.gain.discriminator")
 
 HEAD = GainHead(
-    weights=np.random.default_rng(0).standard_normal(48).astype(np.float32),
+    weights=np.random.default_rng(0).standard_normal(49).astype(np.float32),
     intercept=0.05,
     spread=0.5,
 )

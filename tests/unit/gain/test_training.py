@@ -102,7 +102,7 @@ def test_images_that_look_the_same_are_routed_at_random() -> None:
 
 
 def test_confidence_falls_with_the_gain_from_a_half() -> None:
-    head = GainHead(weights=np.array([1.0] + [0.0] * 5, np.float32), intercept=0.0, spread=0.1)
+    head = GainHead(weights=np.array([1.0] + [0.0] * 6, np.float32), intercept=0.0, spread=0.1)
     images = np.array([[-0.2, 0.0], [0.0, 1.0], [0.1, 0.0], [1.0, 0.0]], np.float32)
     found = head.confidences(images, np.ones((4, 2), np.float32))
     assert found[1] == 0.5
@@ -112,7 +112,7 @@ def test_confidence_falls_with_the_gain_from_a_half() -> None:
 
 
 def test_predictions_that_hardly_differ_are_told_apart_no_further() -> None:
-    flat = Fit(weights=np.zeros(6), intercept=0.1, penalty=np.inf, left_out=np.full(9, 0.1))
+    flat = Fit(weights=np.zeros(7), intercept=0.1, penalty=np.inf, left_out=np.full(9, 0.1))
     assert GainHead.of(flat).spread == 0.01
 
 
