@@ -1,6 +1,6 @@
 """Reads a registry: the variants at hand, before anything is known of how fast or good they are.
 
-``diffserve cascade build`` turns registries into a catalog. A registry is a TOML file of
+``diffserve cascade build --registry`` turns registries into a catalog. A registry is a TOML file of
 ``[variant.NAME]`` tables with the fields of a catalog's, but for latencies; shipped ones live in
 ``diffserve/registries``. Several operating points of the same weights share one ``base``.
 """

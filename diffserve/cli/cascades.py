@@ -17,6 +17,24 @@ from diffserve.cli.output import CliError
 if TYPE_CHECKING:
     from diffserve.cli.registry_options import RegistryOptions
 
+Registries = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME_OR_FILE", help="Build from its variants; may be repeated."),
+]
+PromptsFile = Annotated[
+    str, typer.Option(metavar="FILE", help="Registry: one prompt per line; default: our own.")
+]
+Judge = Annotated[
+    str, typer.Option(metavar="SOURCE", help="Registry: preference model, hub id or folder.")
+]
+Features = Annotated[
+    str, typer.Option(metavar="SOURCE", help="Registry: CLIP under the discriminators.")
+]
+Device = Annotated[str, typer.Option(help="Registry: auto, cpu, cuda or cuda:N.")]
+BatchSizes = Annotated[
+    str, typer.Option(metavar="1,N,...", help="Registry: to profile, as far as they fit.")
+]
+
 cascade_app = typer.Typer(help="Cascades: list, build, measure, activate.", no_args_is_help=True)
 
 
@@ -45,23 +63,12 @@ def cascade_build(
     ] = 0.97,
     weights: Weights = "",
     jobs: Jobs = 2,
-    registry: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME_OR_FILE", help="Build from its variants; may be repeated."),
-    ] = None,
-    prompts_file: Annotated[
-        str, typer.Option(metavar="FILE", help="Registry: one prompt per line; default: our own.")
-    ] = "",
-    judge: Annotated[
-        str, typer.Option(metavar="SOURCE", help="Registry: preference model, hub id or folder.")
-    ] = JUDGE,
-    features: Annotated[
-        str, typer.Option(metavar="SOURCE", help="Registry: CLIP under the discriminators.")
-    ] = FEATURES,
-    device: Annotated[str, typer.Option(help="Registry: auto, cpu, cuda or cuda:N.")] = "auto",
-    batch_sizes: Annotated[
-        str, typer.Option(metavar="1,N,...", help="Registry: to profile, as far as they fit.")
-    ] = BATCH_SIZES,
+    registry: Registries = None,
+    prompts_file: PromptsFile = "",
+    judge: Judge = JUDGE,
+    features: Features = FEATURES,
+    device: Device = "auto",
+    batch_sizes: BatchSizes = BATCH_SIZES,
     as_json: Json = False,
 ) -> None:
     """Construct cascades from variants: profile, draw, grade, choose, write.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diffserve import __version__
 from diffserve.catalog import load_catalog
 from diffserve.cli.output import CliError
 from diffserve.cli.registry_options import RegistryOptions
@@ -125,6 +126,7 @@ def test_what_is_built_is_served(
     page = (out / "cascades.md").read_text()
     for title in ("The pairs", "What decides", "The judge's view", "Latency by batch size"):
         assert f"## {title}" in page
+    assert f"DiffServe {__version__}. The numbers are in" in page, "every prompt has its own seed"
     assert str(tmp_path) not in page + Path(said["catalog"]).read_text()
     assert str(saved) not in page + Path(said["catalog"]).read_text()
     assert (out / "discriminators" / "quick-good-gain" / "README.md").exists()
@@ -208,6 +210,17 @@ def test_a_network_that_is_none_is_named_before_anything_is_drawn(
     with pytest.raises(CliError, match=f"^--{option}: {saved / 'good'}: "):
         build.run_registry_build(wrong, as_json=True)
     assert not rehearsed
+
+
+def test_a_judge_that_does_not_fit_the_device_is_named(
+    saved: Path, tmp_path: Path, rehearsed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(self: Any, device: str) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4 GiB")
+
+    monkeypatch.setattr(judging.Clip, "to", no_room)
+    with pytest.raises(CliError, match=f"^--judge: {saved / 'judge'}: out of memory; --device cpu"):
+        build.run_registry_build(options(saved, tmp_path), as_json=True)
 
 
 def test_one_prompt_too_few_is_refused(saved: Path, tmp_path: Path, rehearsed: list[Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +121,13 @@ def test_the_judge_does_not_grade_itself() -> None:
 def test_options_of_the_other_build_are_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(CliError, match=message):
         CliRunner().invoke(app, ["cascade", "build", *arguments], catch_exceptions=False)
+
+
+def test_without_torch_it_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.argv[1:] = ['cascade', 'build', "
+        "'--registry', 'sdxs']; from diffserve.cli.main import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "diffserve: --registry needs torch: pip install 'diffserve[models]'" in done.stderr
