@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffserve.building.choice import QUALITY_KEPT
 from diffserve.building.prompts import SHIPPED_PROMPTS, read_prompts
-from diffserve.cli.options import FEATURES, JUDGE
+from diffserve.cli.options import BATCH_SIZES, FEATURES, JUDGE
 from diffserve.cli.output import CliError
 from diffserve.core import Variant
 from diffserve.errors import ConfigError
@@ -51,6 +52,9 @@ class RegistryOptions:
             f"--prompts-file {self.prompts_file.name}" if self.prompts_file else "",
             f"--judge {name_of(self.judge)}" if self.judge != JUDGE else "",
             f"--features {name_of(self.features)}" if self.features != FEATURES else "",
+            f"--device {self.device}" if self.device != "auto" else "",
+            f"--batch-sizes {self.batch_sizes}" if self.batch_sizes != BATCH_SIZES else "",
+            f"--quality-kept {self.quality_kept:g}" if self.quality_kept != QUALITY_KEPT else "",
         ]
         return " ".join(part for part in parts if part)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,22 @@ def test_a_variant_is_profiled(saved: Path) -> None:
     assert 0.0 < profile.execution_s[1] <= profile.execution_s[2]
     assert profile.load_s > profile.execution_s[1]
     assert profile.memory_bytes > 100_000
+
+
+def test_a_download_is_no_part_of_loading(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load, loaded = backend.load_pipeline, []
+
+    def slow_at_first(variant: Variant, device: str) -> Any:
+        loaded.append(variant.source)
+        if len(loaded) == 1:
+            time.sleep(1.0)
+        return load(dataclasses.replace(variant, source=str(saved)), device)
+
+    run(rehearsal(saved, is_profiled=True))  # what is imported later takes its time too
+    monkeypatch.setattr(backend, "load_pipeline", slow_at_first)
+    ((_, value),) = run(rehearsal("owner/name", is_profiled=True))
+    assert loaded == ["owner/name"] * 2
+    assert profile_from_event(value).load_s < 1.0
 
 
 def test_images_depend_on_prompt_and_seed_alone(saved: Path, tmp_path: Path) -> None:

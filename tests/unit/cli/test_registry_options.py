@@ -97,9 +97,11 @@ def test_the_command_names_no_folders(tmp_path: Path) -> None:
         registries=(str(tmp_path / "mine.toml"),),
         prompts_file=tmp_path / "p.txt",
         judge=str(judge),
+        quality_kept=0.9,
     ).command()
     assert said == (
-        "diffserve cascade build --registry mine.toml --prompts-file p.txt --judge my-judge"
+        "diffserve cascade build --registry mine.toml --prompts-file p.txt --judge my-judge "
+        "--device cpu --batch-sizes 1,2,4 --quality-kept 0.9"
     )
     assert name_of("owner/name") == "owner/name"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from diffserve.building.choice import choose
 from diffserve.gain.head import GainHead
 from diffserve.gain.model_card import Judged, model_card
 from diffserve.gain.preference import Preferences, preferences
@@ -60,6 +61,16 @@ def test_a_planted_gain_routes_unseen_prompts_far_better_than_chance() -> None:
     assert found.random < found.head <= found.oracle
     assert 0.2 < found.light_better < 0.6
     assert pair.correlation > 0.7
+
+
+def test_a_hundred_graded_prompts_suffice_to_find_a_cascade_good_enough() -> None:
+    seen = drawn(200)
+    outcomes = {name: pair.outcomes for name, pair in train(seen).items()}
+    choice = choose(outcomes, singles(seen), 0.97)
+    assert choice.default.is_good_enough
+    assert choice.default.is_kept
+    assert 0.0 < choice.default.point.fraction < 0.5
+    assert choice.default.point.quality >= choice.quality_min > 0.485
 
 
 def test_what_cannot_be_learnt_is_near_to_chance() -> None:
