@@ -12,6 +12,8 @@ Doubles = NDArray[np.float64]
 
 #: Penalties that are tried, as multiples of the mean variance along a direction; the largest first.
 PENALTIES: tuple[float, ...] = (np.inf, *(10.0 ** (0.5 * step) for step in range(8, -7, -1)))
+#: A block of unit vectors that varies less is constant but for rounding.
+VARIANCE_MIN = 1e-8
 
 
 def features_of(images: Floats, texts: Floats) -> Doubles:
@@ -48,10 +50,6 @@ class Fit:
     intercept: float
     penalty: float
     left_out: Doubles
-
-    def predict(self, features: Floats) -> Doubles:
-        """Return predicted gains, (N,), for features (N, 3 D + 1)."""
-        return np.asarray(features @ self.weights + self.intercept, dtype=np.float64)
 
 
 def fit(features: Floats, gains: Floats) -> Fit:
@@ -103,8 +101,9 @@ def _scales(features: Floats) -> Doubles:
     """Return what each feature is divided by: one number for each block, 1 where it is constant."""
     variances = features.var(axis=0)
     blocks = (*np.array_split(variances[:-1], 3), variances[-1:])
-    scales = [np.full(len(block), np.sqrt(block.sum()) or 1.0) for block in blocks]
-    return np.concatenate(scales)
+    totals = [float(block.sum()) for block in blocks]
+    scales = [np.sqrt(total) if total > VARIANCE_MIN else 1.0 for total in totals]
+    return np.concatenate([np.full(len(b), s) for b, s in zip(blocks, scales, strict=True)])
 
 
 def _penalties(values: Doubles) -> list[float]:
