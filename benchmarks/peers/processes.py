@@ -68,6 +68,9 @@ async def running(launch: Launch, is_ready: Callable[[], Awaitable[bool]]) -> As
         yield process.pid
     finally:
         await stop(process)
+        for pid in marked(f"{CONFIG_VARIABLE}={config}"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 async def _ready(
@@ -116,6 +119,21 @@ def descendants(pid: int) -> dict[int, str]:
         for child in children.get(left.pop(), []):
             found[child] = _began(child)
             left.append(child)
+    return found
+
+
+def marked(variable: str) -> list[int]:
+    """Return the processes that were started with ``NAME=value`` in their environment.
+
+    What outlives the process that started it is nobody's descendant any more.
+    """
+    wanted = variable.encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
     return found
 
 

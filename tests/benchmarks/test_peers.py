@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -343,6 +344,23 @@ async def test_a_peer_is_ended_with_what_moved_to_sessions_of_its_own(tmp_path: 
             break
         await asyncio.sleep(0.1)
     assert not is_alive(child) and not is_alive(pid)
+
+
+async def test_what_outlives_a_peer_that_was_killed_is_ended_too(tmp_path: Path) -> None:
+    launch = Launch(
+        command=(sys.executable, "-c", PARENT), config={}, directory=tmp_path, environment={}
+    )
+
+    async def has_child() -> bool:
+        return len(descendants(os.getpid())) >= 2
+
+    async with running(launch, has_child) as pid:
+        (child,) = descendants(pid)
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.2)
+        assert is_alive(child)
+    await asyncio.sleep(0.2)
+    assert not is_alive(child)
 
 
 async def test_a_peer_that_ends_at_once_says_why(tmp_path: Path) -> None:
