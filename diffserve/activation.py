@@ -7,6 +7,7 @@ changes under its name, so that queries in progress end as they began.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from diffserve.errors import ConfigError
 
 KEPT = Path("activated cascades")
 """Stands for the file in errors about what was activated before."""
+SUFFIX = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _PLACES = frozenset({"source", "denoiser", "safety_checker"})
 """Fields that are paths on some machine: only the last part must be the same."""
 _MEASURED = frozenset({"memory_bytes", "load_s"})
@@ -76,7 +78,9 @@ class Activation(BaseModel):
         )
 
 
-def activation_of(running: Catalog, path: Path, text: str, default: str) -> Activation:
+def activation_of(
+    running: Catalog, path: Path, text: str, default: str, suffix: str = ""
+) -> Activation:
     """Return what a catalog file adds to a running deployment.
 
     Args:
@@ -84,14 +88,18 @@ def activation_of(running: Catalog, path: Path, text: str, default: str) -> Acti
         path: Of the file, for errors; the file need not be on this machine.
         text: What the file says.
         default: Cascade or request class of the file that becomes the default; empty: its own.
+        suffix: Added, after a dash, to the names of its cascades and classes, so that changed ones
+            can be served beside their former selves; empty: they keep their names.
 
     Raises:
-        ConfigError: the file is wrong, or holds what the deployment does not know or knows
-            otherwise; names the file and the field.
+        ConfigError: the file or the suffix is wrong, or the file holds what the deployment does
+            not know or knows otherwise; names the file and the field.
     """
     file = parse_entries(path, text, CatalogFile)
+    default = default or file.default_cascade
+    if suffix:
+        file, default = _renamed(file, suffix), f"{default}-{suffix}"
     given = make_catalog(path, file)
-    default = default or given.default_cascade
     if default not in {**given.cascades, **given.classes}:
         known = ", ".join(sorted({**given.cascades, **given.classes}))
         raise ConfigError(f"{path}: no cascade {default!r} to make the default; there is {known}")
@@ -140,6 +148,25 @@ def extended(catalog: Catalog, activation: Activation) -> Catalog:
     )
 
 
+def _renamed(file: CatalogFile, suffix: str) -> CatalogFile:
+    """Return a file whose cascades and classes have other names."""
+    if not SUFFIX.fullmatch(suffix):
+        raise ConfigError(f"suffix: must be 1 to 32 of A-Z a-z 0-9 . _ -, not {suffix[:40]!r}")
+    classes = {
+        f"{class_id}-{suffix}": entry.model_copy(
+            update={"cascades": tuple(f"{c}-{suffix}" for c in entry.cascades)}
+        )
+        for class_id, entry in file.request_class.items()
+    }
+    return file.model_copy(
+        update={
+            "default_cascade": f"{file.default_cascade}-{suffix}",
+            "cascade": {f"{c}-{suffix}": entry for c, entry in file.cascade.items()},
+            "request_class": classes,
+        }
+    )
+
+
 def _check_known(where: str, name: str, known: Mapping[str, object]) -> None:
     if name not in known:
         there = ", ".join(sorted(known))
@@ -177,7 +204,7 @@ def _check_name(path: Path, cascade_id: str, given: Catalog, running: Catalog) -
         if ours.get(cascade_id) != theirs.get(cascade_id):
             raise ConfigError(
                 f"{where}.{field}: differs from the running deployment's; "
-                "a changed cascade needs a new name"
+                "a changed cascade needs a new name, or a suffix"
             )
 
 
@@ -203,7 +230,7 @@ def _check_same(where: str, given: Any, running: Any) -> None:
         if value != theirs[field]:
             raise ConfigError(
                 f"{where}.{field}: is {value!r}, but {theirs[field]!r} in the running deployment; "
-                "what differs needs a new name"
+                "what differs needs a new name, cascades can get a suffix"
             )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -45,7 +47,7 @@ class HopRounds:
         alone: One caller.
         loaded: ``CONCURRENCY`` callers.
         skipped: Why a peer is missing, by title.
-        footprints: Seconds until a peer answered, and its resident bytes, by title.
+        footprints: Seconds until a system answered, and its resident bytes, by title.
     """
 
     alone: Mapping[str, Sequence[Sample]]
@@ -79,7 +81,10 @@ async def hop_rounds(
         raw = await stack.enter_async_context(raw_server(NUM_BYTES, worker["seconds"][1]))
         calls[RAW] = unary(await stack.enter_async_context(by_stub(raw)))
         on_progress("starting DiffServe")
+        began_s, before_bytes = time.monotonic(), rss_bytes(os.getpid())
         ours = await stack.enter_async_context(deployment(catalog))
+        ready_s, bytes_now = time.monotonic() - began_s, rss_bytes(os.getpid())
+        footprints[OURS] = (ready_s, bytes_now - before_bytes)
         calls[OURS] = unary(await stack.enter_async_context(by_stub(ours.loadbalancer)))
         client = await stack.enter_async_context(http_client())
         calls[OURS_BY_HTTP] = _by_openai(client, f"http://{ours.http}/v1/images/generations")

@@ -38,13 +38,14 @@ def list_cascades(address: str, *, as_json: bool) -> None:
         console.print(f"{cascade.quality_metric} by share deferred: {_quality(cascade)}\n")
 
 
-def activate(name: str, cascade_id: str, address: str, *, as_json: bool) -> None:
+def activate(name: str, cascade_id: str, address: str, *, suffix: str = "", as_json: bool) -> None:
     """Have a deployment serve the cascades of a catalog too, one of them by default.
 
     Args:
         name: TOML file or shipped catalog.
         cascade_id: Cascade or class that becomes the default; empty: the file's own.
         address: Of the controller.
+        suffix: Added to the names of the file's cascades; empty: none.
         as_json: Print the answer as JSON.
 
     Raises:
@@ -55,7 +56,10 @@ def activate(name: str, cascade_id: str, address: str, *, as_json: bool) -> None
         known = ", ".join(sorted({*catalog.cascades, *catalog.classes}))
         raise ConfigError(f"--cascade: {path} has no {cascade_id!r}; there is {known}")
     request = admin_pb2.ActivateCascadesRequest(
-        catalog=path.read_text(encoding="utf-8"), name=path.name, cascade_id=cascade_id
+        catalog=path.read_text(encoding="utf-8"),
+        name=path.name,
+        cascade_id=cascade_id,
+        suffix=suffix,
     )
     with admin(address) as stub:
         answer = stub.ActivateCascades(request, timeout=CALL_TIMEOUT_S)

@@ -163,17 +163,21 @@ def cascade_activate(
     cascade: Annotated[
         str, typer.Option(metavar="ID", help="Becomes the default; default: the file's own.")
     ] = "",
+    suffix: Annotated[
+        str, typer.Option(metavar="TEXT", help="Added to the names of the file's cascades.")
+    ] = "",
     address: Admin = "",
     as_json: Json = False,
 ) -> None:
     """Serve the cascades of another catalog too, one of them by default; survives restarts.
 
     Its variants and discriminators must be the running deployment's. A changed cascade needs a
-    new name. Going back is activating the former catalog.
+    new name, or --suffix, as after another build. Going back is activating the former catalog.
 
     Examples: diffserve cascade activate measured.toml;
-    diffserve cascade activate measured.toml --cascade quick
+    diffserve cascade activate measured.toml --cascade quick;
+    diffserve cascade activate build/cascades/cascades.toml --suffix july
     """
     from diffserve.cli.cascade import activate
 
-    activate(catalog, cascade, address, as_json=as_json)
+    activate(catalog, cascade, address, suffix=suffix, as_json=as_json)

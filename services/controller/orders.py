@@ -65,7 +65,9 @@ def activate_cascades(
     path = Path(request.name or "catalog.toml")
     before = state.catalog
     try:
-        activation = activation_of(before, path, request.catalog, request.cascade_id)
+        activation = activation_of(
+            *(before, path, request.catalog, request.cascade_id), suffix=request.suffix
+        )
         overrides = replace(
             state.overrides, activation=activation.after(state.overrides.activation)
         )

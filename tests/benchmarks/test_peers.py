@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from benchmarks.peers.__main__ import EXPERIMENTS, chosen
-from benchmarks.peers.adapters.mock import Device
+from benchmarks.peers.adapters.mock import CONFIG_VARIABLE, Device
 from benchmarks.peers.cascade import (
     CATALOG,
     NUM_WORKERS,
@@ -34,6 +34,7 @@ from benchmarks.peers.processes import (
     Launch,
     PeerError,
     descendants,
+    marked,
     rss_bytes,
     running,
 )
@@ -333,7 +334,7 @@ async def test_a_peer_is_ended_with_what_moved_to_sessions_of_its_own(tmp_path: 
     )
 
     async def has_child() -> bool:
-        return len(descendants(os.getpid())) >= 2
+        return len(marked(f"{CONFIG_VARIABLE}={tmp_path / 'config.json'}")) >= 2
 
     async with running(launch, has_child) as pid:
         (child,) = descendants(pid)
@@ -352,7 +353,7 @@ async def test_what_outlives_a_peer_that_was_killed_is_ended_too(tmp_path: Path)
     )
 
     async def has_child() -> bool:
-        return len(descendants(os.getpid())) >= 2
+        return len(marked(f"{CONFIG_VARIABLE}={tmp_path / 'config.json'}")) >= 2
 
     async with running(launch, has_child) as pid:
         (child,) = descendants(pid)

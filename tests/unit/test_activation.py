@@ -42,6 +42,21 @@ def test_activating_the_first_file_again_goes_back(running: Catalog) -> None:
     assert extended(running, back).cascades.keys() == {"near", "far"}
 
 
+def test_a_changed_cascade_gets_a_suffix_and_is_served_beside_its_former_self(
+    running: Catalog,
+) -> None:
+    changed = RUNNING.replace("0.9]", "0.95]") + '[class.all]\ncascades = ["near"]\n'
+    activation = activation_of(running, FILE, changed, "all", suffix="july")
+    after = extended(running, Activation.from_json(activation.to_json()))
+    assert set(after.cascades) == {"near", "near-july"}
+    assert after.default_cascade == "all-july"
+    assert after.classes["all-july"].cascade_ids == ("near-july",)
+    qualities = [after.quality[c].qualities[-1] for c in ("near", "near-july")]
+    assert qualities == [0.9, 0.95]
+    with pytest.raises(ConfigError, match="suffix: must be 1 to 32 of"):
+        activation_of(running, FILE, changed, "", suffix="of July")
+
+
 def test_a_class_of_new_cascades_comes_with_them(running: Catalog) -> None:
     group = '[class.both]\ncascades = ["far", "wide"]\n'
     text = FURTHER + cascade("wide", "tiny", "big", 3.0) + TINY + group

@@ -797,22 +797,28 @@ class ActivateCascadesRequest(_message.Message):
     CATALOG_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     CASCADE_ID_FIELD_NUMBER: _builtins.int
+    SUFFIX_FIELD_NUMBER: _builtins.int
     catalog: _builtins.str
     """A catalog file, TOML. Its variants and discriminators must be the running deployment's."""
     name: _builtins.str
     """Name of the file, for error messages."""
     cascade_id: _builtins.str
     """Cascade or request class of it that becomes the default; empty: the file's own default."""
+    suffix: _builtins.str
+    """Added, after a dash, to the names of its cascades and classes, so that changed ones can be served
+    beside their former selves; at most 32 of A-Z a-z 0-9 . _ -. Empty: they keep their names.
+    """
     def __init__(
         self,
         *,
         catalog: _builtins.str = ...,
         name: _builtins.str = ...,
         cascade_id: _builtins.str = ...,
+        suffix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cascade_id", b"cascade_id", "catalog", b"catalog", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cascade_id", b"cascade_id", "catalog", b"catalog", "name", b"name", "suffix", b"suffix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
