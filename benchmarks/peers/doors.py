@@ -70,13 +70,16 @@ async def posted(
 
 
 @contextlib.asynccontextmanager
-async def serving(peer: Peer, kind: str, config: Mapping[str, Any]) -> AsyncIterator[Door]:
+async def serving(
+    peer: Peer, kind: str, config: Mapping[str, Any], *, is_tuned: bool = False
+) -> AsyncIterator[Door]:
     """Run a peer's adapter until the block ends.
 
     Args:
         peer: Which; installed if need be.
         kind: ``cascade`` or ``worker``.
         config: What the adapter serves; where it listens is added here.
+        is_tuned: With the peer's settings for speed.
 
     Raises:
         PeerError: it could not be installed or started.
@@ -92,7 +95,7 @@ async def serving(peer: Peer, kind: str, config: Mapping[str, Any]) -> AsyncIter
             command=peer.command(kind, port),
             config={**config, "port": port, "scratch": scratch},
             directory=Path(scratch),
-            environment=ENVIRONMENT,
+            environment={**ENVIRONMENT, **(peer.tuned if is_tuned else {})},
         )
         async with http_client() as client:
 

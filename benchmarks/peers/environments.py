@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Peer:
         health_path: Where it says whether it is well.
         has_cascade: Whether there is an adapter for the cascade.
         drops_left: Whether it drops what waits when its client leaves.
+        tuned: Variables with which it is faster than as it comes; empty: none that we know.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Peer:
     health_path: str = "/healthz"
     has_cascade: bool = False
     drops_left: bool = False
+    tuned: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def directory(self) -> Path:
@@ -71,6 +73,8 @@ PEERS = {
             requirement="ray[serve]==2.60.0",
             health_path="/-/healthz",
             drops_left=True,
+            # Its guide's settings for throughput; the door stays its proxy.
+            tuned={"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"},
             has_cascade=True,
         ),
         Peer(name="bentoml", title="BentoML", requirement="bentoml==1.4.39", has_cascade=True),
@@ -87,6 +91,7 @@ PEERS = {
             requirement="litserve==0.2.19",
             path="/predict",
             health_path="/health",
+            tuned={"LITSERVE_FAST_QUEUE": "1"},
         ),
         Peer(
             name="kserve",

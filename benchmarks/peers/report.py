@@ -153,7 +153,8 @@ def hops_section(found: HopRounds) -> list[str]:
         "(quartiles). DiffServe's way is client, load balancer, worker, discriminator: every image "
         "is encoded, scored, ranked and decided upon. The peers' is client, server, worker, "
         "without any of that, by HTTP with one client (aiohttp), which DiffServe's HTTP door is "
-        "called with too. Peers that batch wait 1 ms for company, which a lone caller pays.",
+        "called with too. Peers that batch wait 1 ms for company, which a lone caller pays. Tuned: "
+        "Ray Serve by RAY_SERVE_THROUGHPUT_OPTIMIZED, its proxy kept; LitServe by fast_queue.",
         "",
         f"| system | p50, 1 caller | p99, 1 caller | answers per s, {CONCURRENCY} callers "
         "| p50, ms | answers per s |",
@@ -207,6 +208,7 @@ def footprint_section(found: HopRounds) -> list[str]:
         *(
             f"| {name} | {installed.get(name, '-')} | {num_bytes / 1e6:.0f} | {ready_s:.1f} |"
             for name, (ready_s, num_bytes) in found.footprints.items()
+            if not name.endswith(", tuned")
         ),
         "",
     ]

@@ -129,6 +129,8 @@ async def diffserve_system(execution_s: float) -> AsyncIterator[System]:
                     began.append(time.time())
                 return await ask(number, leave_s)
 
+            # As long as the peers have after their start.
+            await asyncio.sleep(execution_s + QUIET_S)
             yield System(
                 ask=noted,
                 executions_s=lambda: launches_of(log.read_text(encoding="utf-8"), began[0]),

@@ -55,6 +55,8 @@ UNAVAILABLE_RETRY_S = 0.5
 
 _GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
+DETAILS_KEY = "grpc-status-details-bin"
+"""Trailing metadata with the whole status, where every language's client looks for it."""
 TEXT_BYTES_MAX = 1200
 """Of a message: clients refuse trailers above 8 KiB, which hold it twice, once percent-encoded."""
 
@@ -161,8 +163,9 @@ def _add_detail(status: status_pb2.Status, message: Any) -> None:
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: DiffServeError) -> NoReturn:
     """End the call with the status of ``error``."""
-    status = rpc_status.to_status(to_status(error))
-    await context.abort(status.code, status.details, status.trailing_metadata)
+    status = to_status(error)
+    details = ((DETAILS_KEY, bytes(status.SerializeToString())),)
+    await context.abort(_GRPC_CODES[status.code], status.message, details)
 
 
 def unary(

@@ -29,6 +29,7 @@ from benchmarks.peers.cascade import (
     scene_of,
 )
 from benchmarks.peers.environments import PEERS
+from benchmarks.peers.hops import as_they_come_and_tuned
 from benchmarks.peers.processes import (
     ROOT,
     Launch,
@@ -292,6 +293,15 @@ def test_adapters_are_short_and_there_for_every_peer() -> None:
         for kind in kinds:
             text = (adapters / f"{peer.name}_{kind}.py").read_text()
             assert len(text.splitlines()) <= 60
+
+
+def test_peers_with_settings_for_speed_are_measured_with_and_without() -> None:
+    rows = list(as_they_come_and_tuned([PEERS["litserve"], PEERS["mosec"]]))
+    assert [(peer.name, is_tuned) for peer, is_tuned in rows] == [
+        ("litserve", False),
+        ("litserve", True),
+        ("mosec", False),
+    ]
 
 
 def test_names_on_the_command_line_are_checked() -> None:

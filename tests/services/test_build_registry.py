@@ -142,7 +142,9 @@ async def test_the_discriminator_service_scores_with_the_trained_head(
     await service.start(Health([]), 0)
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     try:
-        scores = await service.scoring.score("quick-good-gain", images, ["a cat", "an owl", "x"])
+        (cascade,) = (c for c in catalog.cascades.values() if c.discriminator == "quick-good-gain")
+        prompts = ["a cat", "an owl", "x"]
+        scores = await service.scoring.score(cascade.population, images, prompts)
     finally:
         await service.stop()
     assert all(0.0 < score.confidence < 1.0 for score in scores)
@@ -150,7 +152,7 @@ async def test_the_discriminator_service_scores_with_the_trained_head(
     from diffserve.gain.discriminator import GainDiscriminator
 
     head = GainDiscriminator.from_pretrained(catalog.discriminators["quick-good-gain"].source)
-    own = head.score(images, ["a cat", "an owl", "x"])
+    own = head.score(images, prompts)
     assert [score.confidence for score in scores] == pytest.approx(own.tolist(), abs=1e-6)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import litserve
@@ -27,5 +28,11 @@ class Worker(litserve.LitAPI):
 
 if __name__ == "__main__":
     api = Worker(max_batch_size=CONFIG["batch_max"], batch_timeout=CONFIG["batch_wait_s"])
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1, timeout=60)
+    server = litserve.LitServer(
+        api,
+        accelerator="cpu",
+        workers_per_device=1,
+        timeout=60,
+        fast_queue="LITSERVE_FAST_QUEUE" in os.environ,
+    )
     server.run(host="127.0.0.1", port=CONFIG["port"], generate_client_file=False, num_api_servers=1)
