@@ -17,6 +17,10 @@ from diffserve.cli.output import (
 from diffserve.rpc.v1 import admin_pb2, controller_pb2
 
 
+REASON_LENGTH_MAX = 240
+"""Of a plan's reason in a line; several cascades have a sentence each."""
+
+
 def show_plan(plan_id: int, address: str, *, as_json: bool) -> None:
     """Print the plan in force, or a remembered one."""
     with admin(address) as stub:
@@ -42,10 +46,14 @@ def set_planning(address: str, *, paused: bool, as_json: bool) -> None:
 
 
 def plan_line(plan: controller_pb2.Plan) -> str:
-    """Return a plan's origin and reason in one sentence."""
+    """Return a plan's origin and reason in one sentence; of a long reason the beginning."""
+    reason = plan.reason
+    if len(reason) > REASON_LENGTH_MAX:
+        begun = reason[:REASON_LENGTH_MAX].rpartition(";")[0] or reason[:REASON_LENGTH_MAX]
+        reason = f"{begun}; and more, see `diffserve plan why`"
     return (
         f"plan {plan.plan_id}, {duration(plan.age_s)} old: {plan.solver}, {plan.status}, "
-        f"solved in {duration(plan.solve_s)}. {plan.reason}"
+        f"solved in {duration(plan.solve_s)}. {reason}"
     )
 
 
