@@ -16,7 +16,6 @@ from diffserve.cli.output import (
 )
 from diffserve.rpc.v1 import admin_pb2, controller_pb2
 
-
 REASON_LENGTH_MAX = 240
 """Of a plan's reason in a line; several cascades have a sentence each."""
 
