@@ -173,7 +173,9 @@ def write_index(folder: Path, order: Sequence[str], command: str) -> Path:
         "table at the share of heavy answers, not measured; *windowed* is its mean over windows of "
         "5 s of arrival; lower is better. *Devices busy* is the share of device time spent on "
         "batches. The *bound* is a clairvoyant fluid that nobody can beat. "
-        "[The embedded zoo](embedded.md) has the figures of the models that come with the project.",
+        "[The embedded zoo](embedded.md) has the figures of the models that come with the project, "
+        "[what DiffServe adds to a model](overhead.md) and [DiffServe beside general servers]"
+        "(peers.md) those of the data plane, measured by commands of their own.",
     ]
     index = folder / "README.md"
     index.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
