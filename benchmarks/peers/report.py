@@ -178,8 +178,8 @@ def batching_section(found: HopRounds) -> list[str]:
         "",
         f"A model that takes 100 ms for up to 4 queries: {IDEAL_QPS:g} per second if it never "
         "idles. Peers that wait for company wait 10 ms. KServe's Python server does not batch. A "
-        "round counts for 2 s, in which a batch more or less is 5 %; over longer times DiffServe "
-        "has 0.978 ([overhead](overhead.md)).",
+        "round counts for 2 s, in which a batch more or less is 5 %; [overhead](overhead.md) "
+        "measures DiffServe's share over longer times.",
         "",
         f"| system | share of the ideal rate, {CONCURRENCY} callers | a lone query beyond its "
         "100 ms, p50, ms |",

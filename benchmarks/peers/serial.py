@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from benchmarks.overhead.targets import CALL_TIMEOUT_S, ENVIRONMENT, by_stub, request_of
-from benchmarks.peers.doors import asked, serving
+from benchmarks.peers.doors import Door, asked, serving
 from benchmarks.peers.environments import Peer
 from benchmarks.peers.processes import PeerError
 from diffserve.core import Outcome
@@ -76,21 +76,37 @@ class System:
 
 
 @contextlib.asynccontextmanager
+async def serving_serially(
+    peer: Peer, execution_s: float, capacity: int, log: Path
+) -> AsyncIterator[Door]:
+    """Run a peer whose device takes one query at a time.
+
+    Args:
+        peer: Which.
+        execution_s: Of a query.
+        capacity: Of the queue, where the peer has such a setting; 0: as it comes.
+        log: Takes down what is executed.
+    """
+    config = {
+        "seconds": [0.0, execution_s],
+        "batch_max": 1,
+        "batch_wait_s": 0.0,
+        "num_bytes": NUM_BYTES,
+        "capacity": capacity,
+        "log": str(log),
+    }
+    async with serving(peer, "worker", config) as door:
+        # A start may have cost several probes; none of them may be in the way now.
+        await asyncio.sleep(execution_s + QUIET_S)
+        yield door
+
+
+@contextlib.asynccontextmanager
 async def peer_system(peer: Peer, execution_s: float, capacity: int) -> AsyncIterator[System]:
     """Run a peer; its probes are number 0 and count for nothing."""
     with tempfile.TemporaryDirectory(prefix="peers-") as directory:
         log = Path(directory) / "executions.txt"
-        config = {
-            "seconds": [0.0, execution_s],
-            "batch_max": 1,
-            "batch_wait_s": 0.0,
-            "num_bytes": NUM_BYTES,
-            "capacity": capacity,
-            "log": str(log),
-        }
-        async with serving(peer, "worker", config) as door:
-            # A start may have cost several probes; none of them may be in the way now.
-            await asyncio.sleep(execution_s + QUIET_S)
+        async with serving_serially(peer, execution_s, capacity, log) as door:
             yield System(
                 ask=lambda number, leave_s: asked(door, number, leave_s),
                 executions_s=lambda: executions_of(log.read_text(encoding="utf-8")),

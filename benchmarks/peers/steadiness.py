@@ -16,10 +16,10 @@ import aiohttp
 
 from benchmarks.overhead.cpu import services
 from benchmarks.overhead.targets import ENVIRONMENT
-from benchmarks.peers.doors import OK, asked, http_client, serving
+from benchmarks.peers.doors import OK, asked, http_client
 from benchmarks.peers.environments import Peer
 from benchmarks.peers.processes import PeerError
-from benchmarks.peers.serial import CATALOG, NUM_BYTES, QUIET_S, stub_ask
+from benchmarks.peers.serial import CATALOG, serving_serially, stub_ask
 from diffserve.core import Outcome
 from diffserve.replay.compression import write_catalog
 from diffserve.replay.deployment import DeploymentParameters, deployed
@@ -74,16 +74,7 @@ async def peer_running(peer: Peer, execution_s: float) -> AsyncIterator[Running]
     """Run a peer with one serial worker."""
     with tempfile.TemporaryDirectory(prefix="peers-") as directory:
         log = Path(directory) / "executions.txt"
-        config = {
-            "seconds": [0.0, execution_s],
-            "batch_max": 1,
-            "batch_wait_s": 0.0,
-            "num_bytes": NUM_BYTES,
-            "capacity": 0,
-            "log": str(log),
-        }
-        async with serving(peer, "worker", config) as door:
-            await asyncio.sleep(execution_s + QUIET_S)  # probes of the start are over
+        async with serving_serially(peer, execution_s, 0, log) as door:
 
             async def stop() -> None:
                 os.kill(door.pid, signal.SIGTERM)

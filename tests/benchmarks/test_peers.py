@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -338,15 +339,20 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-async def test_a_peer_is_ended_with_what_moved_to_sessions_of_its_own(tmp_path: Path) -> None:
+def running_parent(directory: Path) -> contextlib.AbstractAsyncContextManager[int]:
+    """Run a process with a child in a session of its own; yield its id when both are there."""
     launch = Launch(
-        command=(sys.executable, "-c", PARENT), config={}, directory=tmp_path, environment={}
+        command=(sys.executable, "-c", PARENT), config={}, directory=directory, environment={}
     )
 
     async def has_child() -> bool:
-        return len(marked(f"{CONFIG_VARIABLE}={tmp_path / 'config.json'}")) >= 2
+        return len(marked(f"{CONFIG_VARIABLE}={directory / 'config.json'}")) >= 2
 
-    async with running(launch, has_child) as pid:
+    return running(launch, has_child)
+
+
+async def test_a_peer_is_ended_with_what_moved_to_sessions_of_its_own(tmp_path: Path) -> None:
+    async with running_parent(tmp_path) as pid:
         (child,) = descendants(pid)
         assert is_alive(child)
         assert rss_bytes(pid) > 1_000_000
@@ -358,14 +364,7 @@ async def test_a_peer_is_ended_with_what_moved_to_sessions_of_its_own(tmp_path: 
 
 
 async def test_what_outlives_a_peer_that_was_killed_is_ended_too(tmp_path: Path) -> None:
-    launch = Launch(
-        command=(sys.executable, "-c", PARENT), config={}, directory=tmp_path, environment={}
-    )
-
-    async def has_child() -> bool:
-        return len(marked(f"{CONFIG_VARIABLE}={tmp_path / 'config.json'}")) >= 2
-
-    async with running(launch, has_child) as pid:
+    async with running_parent(tmp_path) as pid:
         (child,) = descendants(pid)
         os.kill(pid, signal.SIGKILL)
         await asyncio.sleep(0.2)
