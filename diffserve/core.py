@@ -11,6 +11,9 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+PROMPT_BYTES_MAX = 4096
+"""Longest prompt that any service takes, UTF-8."""
+
 
 class CascadeStage(enum.StrEnum):
     """Position of a variant in a cascade. Paper: §3.1."""

@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from diffserve.core import PROMPT_BYTES_MAX
 from diffserve.errors import ConfigError
 from diffserve.registry import SHIPPED
 
 SHIPPED_PROMPTS = SHIPPED / "prompts.txt"
-PROMPT_BYTES_MAX = 4096
-"""As many as workers take."""
 
 
 def read_prompts(path: Path) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from diffserve.core import PROMPT_BYTES_MAX
 from diffserve.errors import InputError
 from diffserve.rpc.v1 import common_pb2, discriminator_pb2
 
@@ -16,7 +17,6 @@ RAW_MEDIA_TYPE = "image/x-rgb8"
 ENCODED_FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
 SIDE_MAX = 2048
 NUM_IMAGES_MAX = 64
-PROMPT_BYTES_MAX = 4096
 
 
 def read_images(images: Sequence[discriminator_pb2.ScoredImage]) -> NDArray[np.uint8]:

@@ -6,12 +6,11 @@ import math
 import re
 
 from diffserve.catalog import Catalog
-from diffserve.core import Cascade, Preference, Priority, Variant
+from diffserve.core import PROMPT_BYTES_MAX, Cascade, Preference, Priority, Variant
 from diffserve.errors import InputError
 from diffserve.rpc import convert
 from diffserve.rpc.v1 import common_pb2, generation_pb2
 
-PROMPT_BYTES_MAX = 4096
 NUM_INFERENCE_STEPS_MAX = 200
 GUIDANCE_SCALE_MAX = 50.0
 OUTPUT_FORMATS = ("png", "jpeg", "webp")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from diffserve.catalog import Catalog
-from diffserve.core import Variant
+from diffserve.core import PROMPT_BYTES_MAX, Variant
 from diffserve.errors import InputError
 from diffserve.rpc.v1 import common_pb2, worker_pb2
 
@@ -20,7 +20,6 @@ MEDIA_TYPES: Mapping[str, str] = {
 SIDE_MAX = 2048
 STEPS_MAX = 200
 GUIDANCE_MAX = 50.0
-PROMPT_BYTES_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
