@@ -80,7 +80,8 @@ async def raw_server(num_bytes: int, delay_s: float = 0.0) -> AsyncIterator[str]
     try:
         address = f"{LOOPBACK}:{port}"
         async with open_channel(address) as channel:
-            await asyncio.wait_for(channel.channel_ready(), START_TIMEOUT_S)
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await channel.channel_ready()
         yield address
     finally:
         if process.returncode is None:

@@ -77,7 +77,8 @@ async def costs(seconds: float) -> list[Cost]:
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
     try:
         async with open_channel(f"{LOOPBACK}:{port}", retries=False) as opened:
-            await asyncio.wait_for(opened.channel_ready(), START_TIMEOUT_S)
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await opened.channel_ready()
             channel = cast(Any, opened)  # bytes in, bytes out: there are no messages to have types
             one = channel.unary_unary("/primitives/one")
             two = channel.unary_stream("/primitives/two")

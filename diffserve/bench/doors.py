@@ -165,7 +165,8 @@ async def grpc_door(target: Target) -> AsyncIterator[Door]:
         TimeoutError: nobody listens.
     """
     async with open_channel(target.address) as channel:
-        await asyncio.wait_for(channel.channel_ready(), CONNECT_TIMEOUT_S)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await channel.channel_ready()
         yield GrpcDoor(ImageGenerationStub(channel), target)
 
 

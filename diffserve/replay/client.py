@@ -145,7 +145,8 @@ async def replay(
         answers.append(answer)
 
     async with open_channel(target.address) as channel:
-        await asyncio.wait_for(channel.channel_ready(), CONNECT_TIMEOUT_S)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await channel.channel_ready()
         stub = ImageGenerationStub(channel)
         await send_all(arrivals, one, on_progress)
     return Replayed(recorder, sorted(answers, key=lambda answer: answer.index))

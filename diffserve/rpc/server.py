@@ -118,7 +118,8 @@ async def serve(
             logger.info("draining, at most %.0f s", settings.grace_s)
             await state.set(serving=False)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(application.drain(), settings.grace_s)
+                async with asyncio.timeout(settings.grace_s):
+                    await application.drain()
     finally:
         await server.stop(1.0)
         await application.stop()

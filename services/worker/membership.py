@@ -95,7 +95,8 @@ class Membership:
                 self._lost(error)
                 pause_s, backoff_s = backoff_s, min(2 * backoff_s, BACKOFF_S_MAX)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._changed.wait()
 
     async def leave(self) -> None:
         """End the lease now; a controller that does not answer will see it run out."""
