@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    target: Annotated[str, typer.Argument(help="heavy, light, tiny, discriminator, checker; all.")],
+    target: Annotated[
+        str, typer.Argument(help="medium, heavy, light, tiny, discriminator, checker; all.")
+    ],
     run_dir: Annotated[str, typer.Option(help="Checkpoints and weights.")] = "build/train",
     device: Annotated[str, typer.Option(help="Torch device, e.g. cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="Of weights, data and noise.")] = 0,

@@ -8,6 +8,7 @@ follows from them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -20,8 +21,28 @@ from diffserve.embedded.layout import CELL_PX
 LATENT_CHANNELS = 3 * CELL_PX**2
 #: Noise levels are multiplied by this to become the denoiser's timestep.
 TIMESTEP_SCALE = 1000.0
-#: The velocity loss divides by the noise level; below this one the weight stops growing.
-_MIN_WEIGHT_LEVEL = 0.2
+
+
+@dataclass(frozen=True)
+class Noising:
+    """Which noise levels a denoiser learns from: logit-normal, as in Stable Diffusion 3.
+
+    Attributes:
+        mean: Of the levels' logits.
+        std: Likewise.
+        min_weight_level: The velocity loss divides by the noise level; below this one the weight
+            stops growing.
+    """
+
+    mean: float
+    std: float
+    min_weight_level: float
+
+
+#: Towards much noise: with few sampling steps the first ones decide.
+COARSE = Noising(mean=0.4, std=1.2, min_weight_level=0.2)
+#: With many steps the last ones finish the details, if the denoiser is good at little noise.
+FINE = Noising(mean=0.0, std=1.4, min_weight_level=0.05)
 
 
 def to_latents(images: torch.Tensor) -> torch.Tensor:
@@ -67,6 +88,7 @@ def flow_loss(
     clean: torch.Tensor,
     features: torch.Tensor,
     generator: torch.Generator,
+    noising: Noising = COARSE,
 ) -> torch.Tensor:
     """Return the velocity loss at random noise levels, a scalar.
 
@@ -75,12 +97,13 @@ def flow_loss(
         clean: Latents of the training images, shape (B, 48, 16, 16).
         features: What the palette says about their layouts, shape (B, width, 16, 16).
         generator: Draws noise and noise levels, on the CPU.
+        noising: How noise levels are drawn.
     """
-    # Logit-normal, shifted towards noise: with few sampling steps the first ones decide.
-    level = torch.sigmoid(0.4 + 1.2 * torch.randn(len(clean), generator=generator))
+    logits = noising.mean + noising.std * torch.randn(len(clean), generator=generator)
+    level = torch.sigmoid(logits)
     noise = torch.randn(clean.shape, generator=generator)
     level, noise = level.to(clean.device), noise.to(clean.device)
     mix = level[:, None, None, None]
     predicted = predict_clean(denoiser, (1 - mix) * clean + mix * noise, level, features)
-    weight = mix.clamp(min=_MIN_WEIGHT_LEVEL) ** -2
+    weight = mix.clamp(min=noising.min_weight_level) ** -2
     return (weight * (predicted.float() - clean) ** 2).mean()

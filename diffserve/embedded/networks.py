@@ -13,6 +13,7 @@ from diffserve.embedded.concepts import BACKGROUND_NAMES, CONCEPT_NAMES, STYLES
 from diffserve.embedded.denoising import LATENT_CHANNELS
 from diffserve.embedded.layout import GRID
 from diffserve.embedded.palette import Palette
+from diffserve.embedded.preconditioning import PreconditionedUNet
 from diffserve.embedded.text_encoder import LayoutPlanner
 
 
@@ -28,6 +29,7 @@ class Size:
         palette_waves: Cosine waves per axis in the palette's table.
         denoiser_widths: Channels of the U-Net by resolution, each a multiple of 16.
         has_mid_block: Whether the U-Net has blocks at its lowest resolution besides.
+        is_preconditioned: Whether what it guesses is weighed against what it sees.
     """
 
     planner_width: int
@@ -37,6 +39,7 @@ class Size:
     palette_waves: int
     denoiser_widths: tuple[int, ...]
     has_mid_block: bool
+    is_preconditioned: bool = False
 
 
 SIZES: Mapping[str, Size] = MappingProxyType(
@@ -45,7 +48,10 @@ SIZES: Mapping[str, Size] = MappingProxyType(
         # objects it often mistakes which goes where. This is what sets light and heavy apart.
         "tiny": Size(64, 0, 1, 48, 5, (48, 80, 112), has_mid_block=False),
         "light": Size(64, 0, 1, 64, 5, (64, 96, 128), has_mid_block=False),
-        "heavy": Size(128, 3, 2, 96, 7, (96, 128, 192), has_mid_block=True),
+        "medium": Size(128, 3, 2, 96, 7, (96, 128, 192), has_mid_block=True),
+        "heavy": Size(
+            128, 3, 2, 96, 7, (128, 192, 320), has_mid_block=True, is_preconditioned=True
+        ),
     }
 )
 
@@ -80,7 +86,8 @@ def new_palette(size: Size) -> Palette:
 def new_denoiser(size: Size) -> UNet2DConditionModel:
     """Create an untrained U-Net of convolutions; the palette tells it all about the caption."""
     num_blocks = len(size.denoiser_widths)
-    return UNet2DConditionModel(
+    unet = PreconditionedUNet if size.is_preconditioned else UNet2DConditionModel
+    return unet(
         sample_size=GRID,
         in_channels=LATENT_CHANNELS + size.palette_width,
         out_channels=LATENT_CHANNELS,

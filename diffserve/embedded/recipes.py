@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from diffserve.embedded.denoising import COARSE, FINE, Noising
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -32,18 +34,21 @@ class PipelineRecipe:
 
     Attributes:
         folder: Folder of the finished weights.
-        planner: Trained on captions alone.
+        planner: Trained on captions alone; None for a model that begins with what the medium
+            model knows: its planner and palette as they are, its denoiser widened.
         denoiser: Trained on renders with exact layouts.
-        num_lessons: Images of the heavy model that a one-step model is distilled from; 0 trains a
+        num_lessons: Images of the medium model that a one-step model is distilled from; 0 trains a
             rectified flow instead.
         is_guided: Whether captions are dropped, so that guidance is possible.
+        noising: Of the images that the denoiser learns from.
     """
 
     folder: str
-    planner: Stage
+    planner: Stage | None
     denoiser: Stage
     num_lessons: int = 0
     is_guided: bool = False
+    noising: Noising = COARSE
 
 
 PIPELINES: Mapping[str, PipelineRecipe] = MappingProxyType(
@@ -59,11 +64,18 @@ PIPELINES: Mapping[str, PipelineRecipe] = MappingProxyType(
             Stage("planner", 2000, 48, 2e-3, ema_decay=0.995),
             Stage("denoiser", 12_000, 16, 1e-3),
         ),
-        "heavy": PipelineRecipe(
-            "sprite-heavy",
+        "medium": PipelineRecipe(
+            "sprite-medium",
             Stage("planner", 3000, 48, 1e-3, ema_decay=0.995),
             Stage("denoiser", 20_000, 16, 1e-3),
             is_guided=True,
+        ),
+        "heavy": PipelineRecipe(
+            "sprite-heavy",
+            None,
+            Stage("denoiser", 12_000, 16, 6e-4, ema_decay=0.999),
+            is_guided=True,
+            noising=FINE,
         ),
     }
 )

@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel
 from transformers import PreTrainedTokenizerFast
 
 from diffserve.embedded.captions import Prompt, sample_prompt
-from diffserve.embedded.denoising import flow_loss, to_latents
+from diffserve.embedded.denoising import COARSE, Noising, flow_loss, to_latents
 from diffserve.embedded.layout import LayoutTargets, exact_plan, layout_targets
 from diffserve.embedded.palette import Palette
 from diffserve.embedded.scenes import Level, render
@@ -118,15 +118,22 @@ class DenoiserTask(TrainingTask):
         palette: What to train together with the denoiser.
         denoiser: What to train.
         is_guided: Whether to drop captions, so that the model can be sampled with guidance.
+        noising: How noise levels are drawn.
     """
 
     def __init__(
-        self, palette: Palette, denoiser: UNet2DConditionModel, *, is_guided: bool
+        self,
+        palette: Palette,
+        denoiser: UNet2DConditionModel,
+        *,
+        is_guided: bool,
+        noising: Noising = COARSE,
     ) -> None:
         super().__init__()
         self.palette = palette
         self.denoiser = denoiser
         self._is_guided = is_guided
+        self._noising = noising
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Let the palette's table learn faster."""
@@ -142,4 +149,4 @@ class DenoiserTask(TrainingTask):
             captions = drop_some(prompts, rng)
         plan = exact_plan(layout_targets(captions)).to(self.denoiser.device)
         clean = render_latents(prompts, rng).to(self.denoiser.device)
-        return flow_loss(self.denoiser, clean, self.palette(plan), generator)
+        return flow_loss(self.denoiser, clean, self.palette(plan), generator, self._noising)

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+from diffusers import UNet2DConditionModel
+
 from diffserve.embedded.checker import load_or_train_checker
 from diffserve.embedded.discriminator_task import DiscriminatorTask, fit_temperature
 from diffserve.embedded.distillation import DistillationTask, teach
 from diffserve.embedded.export import export_discriminator, export_pipeline, export_realness
+from diffserve.embedded.growth import grow
 from diffserve.embedded.judging import judge_images
 from diffserve.embedded.networks import SIZES, new_denoiser, new_palette, new_planner
+from diffserve.embedded.palette import Palette
 from diffserve.embedded.pipeline import EmojiScenePipeline
 from diffserve.embedded.presets import (
     CHECKER_FOLDER,
@@ -40,13 +45,15 @@ from diffserve.embedded.recipes import (
     Stage,
 )
 from diffserve.embedded.tasks import DenoiserTask, PlannerTask
+from diffserve.embedded.text_encoder import LayoutPlanner
 from diffserve.embedded.tokenizer import build_tokenizer
 from diffserve.embedded.trainer import Budget, TrainConfig, Trainer, TrainingTask, seed_everything
 
 #: What can be trained, in an order in which everything finds what it needs.
-TARGETS = ("heavy", "light", "tiny", "discriminator", "checker")
+TARGETS = ("medium", "heavy", "light", "tiny", "discriminator", "checker")
 
 TaskT = TypeVar("TaskT", bound=TrainingTask)
+_Parts = tuple[LayoutPlanner, Palette, UNet2DConditionModel]
 
 
 @dataclass(frozen=True)
@@ -93,23 +100,40 @@ def train(target: str, options: TrainOptions) -> Path:
 
 
 def _train_pipeline(target: str, recipe: PipelineRecipe, options: TrainOptions) -> Path:
-    size, tokenizer = SIZES[target], build_tokenizer()
-    planning = PlannerTask(new_planner(size, tokenizer), tokenizer)
-    planner = _train(target, recipe.planner, planning, options).planner
-    seed_everything(options.seed)
-    palette, denoiser = new_palette(size), new_denoiser(size)
+    begin = _begin if recipe.planner is not None else _grow
+    planner, palette, denoiser = begin(target, recipe, options)
     task: DenoiserTask | DistillationTask
     if recipe.num_lessons:
-        teacher = _load(HEAVY, options)
+        teacher = _load(MEDIUM, options)
         count = _scaled(recipe.num_lessons, options)
         lessons = teach(teacher, count, MEDIUM.num_inference_steps, options.seed)
         task = DistillationTask(palette, denoiser, lessons)
     else:
-        task = DenoiserTask(palette, denoiser, is_guided=recipe.is_guided)
+        task = DenoiserTask(palette, denoiser, is_guided=recipe.is_guided, noising=recipe.noising)
     task = _train(target, recipe.denoiser, task, options)
     folder = options.weights / recipe.folder
     export_pipeline(planner, task.palette, task.denoiser, folder)
     return folder
+
+
+def _begin(target: str, recipe: PipelineRecipe, options: TrainOptions) -> _Parts:
+    """Train a planner; return it with a palette and a denoiser that know nothing yet."""
+    size, tokenizer = SIZES[target], build_tokenizer()
+    task = PlannerTask(new_planner(size, tokenizer), tokenizer)
+    assert recipe.planner is not None
+    planner = _train(target, recipe.planner, task, options).planner
+    seed_everything(options.seed)
+    return planner, new_palette(size), new_denoiser(size)
+
+
+def _grow(target: str, recipe: PipelineRecipe, options: TrainOptions) -> _Parts:
+    """Return the parts of the medium model, the denoiser widened."""
+    medium = _load(MEDIUM, options)
+    medium.to("cpu", torch.float32)
+    seed_everything(options.seed)
+    denoiser = new_denoiser(SIZES[target])
+    grow(medium.unet, denoiser, torch.Generator().manual_seed(options.seed))
+    return medium.text_encoder, medium.palette, denoiser
 
 
 def _train_discriminators(options: TrainOptions) -> Path:

@@ -1,7 +1,14 @@
 import numpy as np
 import torch
 
-from diffserve.embedded.denoising import LATENT_CHANNELS, flow_loss, to_latents, to_pixels
+from diffserve.embedded.denoising import (
+    COARSE,
+    FINE,
+    LATENT_CHANNELS,
+    flow_loss,
+    to_latents,
+    to_pixels,
+)
 
 FEATURES = torch.zeros(3, 5, 16, 16)
 
@@ -32,3 +39,17 @@ def test_the_loss_depends_on_the_generator_only():
 
     assert loss(1) == loss(1) > 0
     assert loss(1) != loss(2)
+
+
+def test_fine_noising_shows_more_of_little_noise():
+    seen = []
+
+    def note_level(rows, timesteps, **__):
+        seen.append((timesteps / 1000 < 0.1).float().mean().item())
+        return (rows[:, :LATENT_CHANNELS],)
+
+    clean, features = torch.zeros(2000, LATENT_CHANNELS, 1, 1), torch.zeros(2000, 1, 1, 1)
+    for noising in (COARSE, FINE):
+        generator = torch.Generator().manual_seed(0)
+        flow_loss(note_level, clean, features, generator, noising)
+    assert seen[1] > 3 * seen[0]

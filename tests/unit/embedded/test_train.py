@@ -2,7 +2,7 @@ import pytest
 
 from diffserve.embedded.discriminator import SceneDiscriminator
 from diffserve.embedded.pipeline import EmojiScenePipeline
-from diffserve.embedded.presets import HEAVY, LIGHT, REALNESS_FOLDER, TINY
+from diffserve.embedded.presets import HEAVY, LIGHT, MEDIUM, REALNESS_FOLDER, TINY
 from diffserve.embedded.realness import RealnessDiscriminator
 from diffserve.embedded.recipes import PIPELINES
 from diffserve.embedded.train import TARGETS, TrainOptions, train
@@ -17,8 +17,8 @@ def options(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pipelines(options):
-    """Pipelines after a few steps; the tiny one is distilled from the heavy one."""
-    return {name: train(name, options) for name in ("heavy", "light", "tiny")}
+    """Pipelines after a few steps; heavy grows from medium, which also teaches tiny."""
+    return {name: train(name, options) for name in ("medium", "heavy", "light", "tiny")}
 
 
 def test_there_is_a_target_for_every_model():
@@ -26,7 +26,8 @@ def test_there_is_a_target_for_every_model():
 
 
 def test_trained_pipelines_can_be_loaded(pipelines, options):
-    for name, preset in (("heavy", HEAVY), ("light", LIGHT), ("tiny", TINY)):
+    presets = {"medium": MEDIUM, "heavy": HEAVY, "light": LIGHT, "tiny": TINY}
+    for name, preset in presets.items():
         assert pipelines[name] == options.weights / preset.folder
         pipeline = EmojiScenePipeline.from_pretrained(pipelines[name], local_files_only=True)
         assert pipeline("an owl", num_inference_steps=1).images[0].size == (64, 64)
