@@ -18,7 +18,7 @@ from diffserve.core import Population
 from diffserve.errors import BackendError
 from diffserve.rpc.v1 import common_pb2, discriminator_pb2, worker_pb2
 from services.worker import encoding
-from services.worker.backends.base import Picture
+from services.worker.backends.base import Picture, settled
 from services.worker.batch import Drawing
 from services.worker.runs import BatchRun
 from services.worker.scoring import ScoringClient
@@ -139,7 +139,7 @@ class Answers:
             return [], {drawing.query_id: error for _, drawing in live}
         images = [execution.images[index] for index, _ in live]
         is_small = all(
-            not isinstance(i, BackendError) and i.size <= 3 * SMALL_PIXELS for i in images
+            isinstance(image, np.ndarray) and image.size <= 3 * SMALL_PIXELS for image in images
         )
         made = [self._submit(_prepare, image, inline=is_small) for image in images]
         pictures: list[_Picture] = []
@@ -202,9 +202,7 @@ def _prepare(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     Raises:
         BackendError: this query gets none.
     """
-    if isinstance(picture, BackendError):
-        raise picture
-    rounded = encoding.to_bytes(picture)
+    rounded = encoding.to_bytes(settled(picture))
     return rounded, encoding.shrink(rounded)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffserve.errors import BackendError
-from services.worker.backends.base import Pixels
+from services.worker.backends.base import NOT_FINITE, Pixels
 
 SCORED_SIDE_MAX = 256
 """Discriminators look at 256 pixels or fewer; larger copies would only cost bandwidth."""
@@ -26,12 +26,12 @@ def to_bytes(pixels: Pixels) -> NDArray[np.uint8]:
     """Return an image as uint8, (height, width, 3).
 
     Raises:
-        BackendError: it holds NaN, as half-precision decoders produce when they overflow.
+        BackendError: it holds NaN or infinite values.
     """
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
     if not np.isfinite(pixels).all():
-        raise BackendError("the image holds NaN or infinite values; try another dtype")
+        raise BackendError(NOT_FINITE)
     return (pixels.clip(0.0, 1.0) * 255.0).round().astype(np.uint8)
 
 

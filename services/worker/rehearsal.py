@@ -29,7 +29,14 @@ from diffserve.core import Variant
 from diffserve.errors import BackendError, ConfigError, DiffServeError
 from diffserve.profiles.latency import LatencyProfile
 from services.worker.backends import Backends
-from services.worker.backends.base import OUT_OF_MEMORY, Backend, Picture, Replica
+from services.worker.backends.base import (
+    OUT_OF_MEMORY,
+    Backend,
+    Picture,
+    Pixels,
+    Replica,
+    settled,
+)
 from services.worker.batch import BatchSpec, warm_up_batch
 from services.worker.encoding import encode, shrink, to_bytes
 from services.worker.threads import pin_threads
@@ -138,7 +145,9 @@ def _timed(variant: Variant, replica: Replica, size: int) -> list[float]:
     return seconds
 
 
-def _drawn(variant: Variant, replica: Replica, orders: Sequence[Order]) -> list[Picture]:
+def _drawn(
+    variant: Variant, replica: Replica, orders: Sequence[Order]
+) -> list[Pixels | BackendError]:
     first = warm_up_batch(variant).drawings[0]
     drawings = tuple(
         dataclasses.replace(first, query_id=str(index), prompt=order.prompt, seed=order.seed)
@@ -147,11 +156,19 @@ def _drawn(variant: Variant, replica: Replica, orders: Sequence[Order]) -> list[
     return _run(replica, dataclasses.replace(warm_up_batch(variant), drawings=drawings))
 
 
-def _run(replica: Replica, batch: BatchSpec) -> list[Picture]:
-    return replica.run(batch, threading.Event())
+def _run(replica: Replica, batch: BatchSpec) -> list[Pixels | BackendError]:
+    pictures = replica.run(batch, threading.Event())
+    return [_settled(picture) for picture in pictures]
 
 
-def _save(order: Order, picture: Picture) -> None:
+def _settled(picture: Picture) -> Pixels | BackendError:
+    try:
+        return settled(picture)
+    except BackendError as error:
+        return error
+
+
+def _save(order: Order, picture: Pixels | BackendError) -> None:
     """Write what became of an order; the file that says that it is done comes last."""
     order.image.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(picture, BackendError):

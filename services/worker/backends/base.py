@@ -18,9 +18,34 @@ Pixels = NDArray[np.uint8] | NDArray[np.float32]
 """One image, (height, width, 3): 0..255 as uint8, or 0..1 as float32 (rounded off the device)."""
 
 
-Picture = Pixels | BackendError
-"""An image, or why this query gets none."""
+class PendingPicture(Protocol):
+    """An image that the device is still decoding."""
 
+    def result(self) -> NDArray[np.uint8]:
+        """Wait for it, on any thread, and return it.
+
+        Raises:
+            BackendError: this query gets none.
+        """
+
+
+Picture = Pixels | PendingPicture | BackendError
+"""An image, one to come, or why this query gets none."""
+
+
+def settled(picture: Picture) -> Pixels:
+    """Return an image, waiting for it if need be.
+
+    Raises:
+        BackendError: this query gets none.
+    """
+    if isinstance(picture, BackendError):
+        raise picture
+    return picture if isinstance(picture, np.ndarray) else picture.result()
+
+
+NOT_FINITE = "the image holds NaN or infinite values; try another dtype"
+"""Half-precision decoders make such when they overflow."""
 
 OUT_OF_MEMORY = "out of memory"
 """How the message of a ``BackendError`` begins where the device's memory was short."""
@@ -50,7 +75,7 @@ class Replica(Protocol):
     def run(
         self, batch: BatchSpec, stop: threading.Event, on_step: OnStep | None = None
     ) -> list[Picture]:
-        """Return one image per query, in order.
+        """Return one image per query, in order; some may still be on their way.
 
         ``on_step``, where given, is called after each denoising step of the batch.
 

@@ -27,6 +27,7 @@ from services.worker.backends.base import (
     Picture,
     Replica,
 )
+from services.worker.backends.decoding import DecodeStream
 from services.worker.backends.host_weights import HostWeights
 from services.worker.backends.loading import load_pipeline, make_scheduler, weight_bytes_on_disk
 from services.worker.backends.safety import SafetyChecker
@@ -47,6 +48,7 @@ class DiffusersReplica:
         device: str,
         safety: SafetyChecker | None = None,
         compiled_sizes: tuple[int, ...] = (),
+        decoding: DecodeStream | None = None,
     ) -> None:
         """Wrap a loaded pipeline.
 
@@ -57,7 +59,11 @@ class DiffusersReplica:
             device: Where the pipeline is.
             safety: Looks at every image.
             compiled_sizes: Batch sizes that the networks are compiled for; empty: not compiled.
+            decoding: Where images are decoded beside the next batch, on a device that can.
         """
+        # A safety checker has to see the images before anybody else.
+        overlaps = decoding is not None and safety is None and decoding.suits(pipeline)
+        self._decoding = decoding if overlaps else None
         self.warm_up_sizes: tuple[int, ...] = compiled_sizes or (1,)
         self.parks = device.startswith("cuda")
         self._device = device
@@ -102,6 +108,8 @@ class DiffusersReplica:
 
     def park(self) -> None:
         """Take the weights off the device; the first time they are copied to host memory."""
+        if self._decoding is not None:
+            self._decoding.wait()
         self._host_weights = self._host_weights or HostWeights(self.pipeline)
         self._host_weights.leave()
 
@@ -165,7 +173,7 @@ class DiffusersReplica:
             "guidance_scale": batch.guidance_scale,
             # On the CPU, so that a seed gives the same noise on every device.
             "generator": [torch.Generator("cpu").manual_seed(d.seed) for d in drawings],
-            "output_type": "np",
+            "output_type": "np" if self._decoding is None else "pt",
             "callback_on_step_end": stop_between_steps,
         }
         if any(drawing.negative_prompt for drawing in drawings):
@@ -175,8 +183,15 @@ class DiffusersReplica:
         known = {name: value for name, value in arguments.items() if name in self._accepted}
         is_exception = self._compiled_sizes and not is_compiled
         with uncompiled() if is_exception else contextlib.nullcontext():
-            images = list(self.pipeline(**known).images)[:num_images]
-        return images if self.safety is None else self.safety.withhold(images)
+            return self._draw(known, num_images)
+
+    def _draw(self, arguments: Mapping[str, Any], num_images: int) -> list[Picture]:
+        if self._decoding is None:
+            images = list(self.pipeline(**arguments).images)[:num_images]
+            return images if self.safety is None else [*self.safety.withhold(images)]
+        with self._decoding.beside(self.pipeline):
+            decoded = self.pipeline(**arguments).images[:num_images]
+        return [*self._decoding.fetch(decoded)]
 
 
 class DiffusersBackend:
@@ -207,6 +222,7 @@ class DiffusersBackend:
         on_cuda = self.device.startswith("cuda")
         self.device_type = torch.cuda.get_device_name(self.device) if on_cuda else "cpu"
         self._mode = mode_on(self.device, compile_mode)
+        self._decoding = DecodeStream(self.device) if on_cuda else None
 
     def estimate_bytes(self, variant: Variant) -> int:
         """Return the catalog's figure, else the size of the weight files.
@@ -226,17 +242,21 @@ class DiffusersBackend:
         if isinstance(sibling, DiffusersReplica):
             return DiffusersReplica(
                 *(variant, sibling.pipeline, sibling.saved_scheduler, self.device),
-                *(sibling.safety, sizes),
+                *(sibling.safety, sizes, self._decoding),
             )
         pipeline = load_pipeline(variant, self.device)
         if self._mode:
             accelerate(pipeline, self._mode)
         safety = SafetyChecker(variant, self.device) if variant.safety_checker else None
         saved_scheduler = getattr(pipeline, "scheduler", None)
-        return DiffusersReplica(variant, pipeline, saved_scheduler, self.device, safety, sizes)
+        return DiffusersReplica(
+            *(variant, pipeline, saved_scheduler, self.device, safety, sizes, self._decoding)
+        )
 
     def release(self) -> None:
         """Return what dropped pipelines held to the device or the system."""
+        if self._decoding is not None:
+            self._decoding.wait()
         return_freed_memory()
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
