@@ -27,7 +27,7 @@ def grow(
 
     Args:
         small: Trained; no attention, scale-and-shift time embedding.
-        large: Changed in place.
+        large: Changed in place; outputs that only it has stay as they are.
         generator: Draws the noise that tells copies apart.
 
     Raises:
@@ -117,12 +117,12 @@ def _grown(
     if inputs is not None and weight.ndim > 1:
         counts = torch.bincount(inputs, minlength=old.shape[1])[inputs]
         weight = weight[:, inputs] / counts.reshape(1, -1, *[1] * (weight.ndim - 2))
-    if weight.shape != new.shape:
+    if weight.shape[1:] != new.shape[1:] or len(weight) > len(new):
         raise ValueError("small and large must differ in their widths only")
     if weight.ndim > 1 and weight.shape != old.shape:
         noise = torch.randn(weight.shape, generator=generator)
         weight = weight + COPY_NOISE * weight.std() * noise
-    return weight
+    return torch.cat([weight, new[len(weight) :]])
 
 
 def _fit_time_embedding(

@@ -13,7 +13,7 @@ from diffserve.embedded.concepts import BACKGROUND_NAMES, CONCEPT_NAMES, STYLES
 from diffserve.embedded.denoising import LATENT_CHANNELS
 from diffserve.embedded.layout import GRID
 from diffserve.embedded.palette import Palette
-from diffserve.embedded.preconditioning import PreconditionedUNet
+from diffserve.embedded.preconditioning import PreconditionedUNet, begin_sure
 from diffserve.embedded.text_encoder import LayoutPlanner
 
 
@@ -86,20 +86,22 @@ def new_palette(size: Size) -> Palette:
 def new_denoiser(size: Size) -> UNet2DConditionModel:
     """Create an untrained U-Net of convolutions; the palette tells it all about the caption."""
     num_blocks = len(size.denoiser_widths)
-    unet = PreconditionedUNet if size.is_preconditioned else UNet2DConditionModel
-    return unet(
-        sample_size=GRID,
-        in_channels=LATENT_CHANNELS + size.palette_width,
-        out_channels=LATENT_CHANNELS,
-        conv_in_kernel=1,
-        block_out_channels=size.denoiser_widths,
-        layers_per_block=1,
-        down_block_types=("DownBlock2D",) * num_blocks,
-        mid_block_type="UNetMidBlock2D" if size.has_mid_block else None,
-        up_block_types=("UpBlock2D",) * num_blocks,
-        norm_num_groups=16,
-        resnet_time_scale_shift="scale_shift",
-    )
+    options = {
+        "sample_size": GRID,
+        "in_channels": LATENT_CHANNELS + size.palette_width,
+        "out_channels": LATENT_CHANNELS,
+        "conv_in_kernel": 1,
+        "block_out_channels": size.denoiser_widths,
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D",) * num_blocks,
+        "mid_block_type": "UNetMidBlock2D" if size.has_mid_block else None,
+        "up_block_types": ("UpBlock2D",) * num_blocks,
+        "norm_num_groups": 16,
+        "resnet_time_scale_shift": "scale_shift",
+    }
+    if not size.is_preconditioned:
+        return UNet2DConditionModel(**options)
+    return begin_sure(PreconditionedUNet(**{**options, "out_channels": 2 * LATENT_CHANNELS}))
 
 
 def new_scheduler() -> FlowMatchEulerDiscreteScheduler:

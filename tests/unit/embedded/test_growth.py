@@ -73,6 +73,16 @@ def test_growth_depends_on_its_generator_only():
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_outputs_that_only_the_wide_one_has_stay_as_they_are():
+    small = unet((16, 32, 48))
+    torch.manual_seed(99)
+    large = unet((32, 48, 96), out_channels=LATENT_CHANNELS + 2)
+    before = large.conv_out.weight[LATENT_CHANNELS:].clone()
+    growth.grow(small, large, torch.Generator().manual_seed(0))
+    assert torch.equal(large.conv_out.weight[LATENT_CHANNELS:], before)
+    assert torch.allclose(large.conv_out.bias[:LATENT_CHANNELS], small.conv_out.bias)
+
+
 @pytest.mark.parametrize(
     ("widths", "changes", "problem"),
     [

@@ -1,5 +1,7 @@
 """How a denoiser weighs its guess against what it sees."""
 
+import copy
+
 import pytest
 import torch
 
@@ -10,10 +12,10 @@ from diffserve.embedded.preconditioning import GUESS_STD
 
 @pytest.fixture(scope="module")
 def silent():
-    """A denoiser that guesses a grey image, whatever it sees."""
+    """An untaught denoiser that guesses a grey image, whatever it sees."""
     denoiser = new_denoiser(SIZES["heavy"]).eval()
     torch.nn.init.zeros_(denoiser.conv_out.weight)
-    torch.nn.init.zeros_(denoiser.conv_out.bias)
+    torch.nn.init.zeros_(denoiser.conv_out.bias[:LATENT_CHANNELS])
     return denoiser
 
 
@@ -36,3 +38,10 @@ def test_between_them_the_more_certain_counts_for_more(silent):
     # Here noise and guess are equally uncertain: t / (1 - t) is the guess's deviation.
     level = GUESS_STD / (1 + GUESS_STD)
     assert denoised(silent, level) == pytest.approx(0.5 * 0.5 / (1 - level), rel=1e-4)
+
+
+def test_it_learns_where_to_trust_itself(silent):
+    sure = copy.deepcopy(silent)
+    torch.nn.init.constant_(sure.conv_out.bias[LATENT_CHANNELS:], -16.0)
+    level = GUESS_STD / (1 + GUESS_STD)
+    assert abs(denoised(sure, level)) < 1e-3
