@@ -90,6 +90,13 @@ class Catalog:
     bypass: Mapping[str, tuple[BypassPoint, ...]]
     examples: tuple[Example, ...]
 
+    @property
+    def default_class(self) -> RequestClass:
+        """The request class of queries that name none."""
+        name = self.default_cascade
+        owners = (row for row in self.classes.values() if name in row.cascade_ids)
+        return self.classes.get(name) or next(owners)
+
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -70,6 +70,8 @@ class Contents:
     Attributes:
         head: Lines for people, at the top.
         served: The cascades, the default one first.
+        class_id: Request class of all of them, which is the default then; empty: each is one of
+            its own.
         variants: With sources as the catalog is to name them; see ``seen_from``.
         profiles: Every variant's costs, by ``variant_id``.
         discriminators: All that there are, so that cascades that use others can be activated
@@ -85,6 +87,7 @@ class Contents:
     discriminators: Sequence[Discriminator]
     metric: str
     examples: Sequence[Example]
+    class_id: str = ""
 
 
 def catalog_text(contents: Contents) -> str:
@@ -93,8 +96,9 @@ def catalog_text(contents: Contents) -> str:
     return "\n".join(
         (
             *(f"# {line}" for line in contents.head),
-            f"default_cascade = {_toml(contents.served[0].cascade_id)}",
+            f"default_cascade = {_toml(contents.class_id or contents.served[0].cascade_id)}",
             _examples(contents.examples),
+            *([_class(contents)] if contents.class_id else []),
             *(_variant(v, contents.profiles[v.variant_id]) for v in contents.variants),
             *(
                 _discriminator(each, is_used=each.discriminator_id in used)
@@ -106,28 +110,35 @@ def catalog_text(contents: Contents) -> str:
 
 
 def kept_cascades(
-    choice: Choice, slo_s: Callable[[Candidate], float], remark: Callable[[Candidate], str]
+    choice: Choice,
+    slo_s: Callable[[Candidate], float],
+    remark: Callable[[Candidate], str],
+    *,
+    is_class: bool = False,
 ) -> list[Served]:
     """Return the default cascade and then all others that are kept.
-
-    Plans may aim to defer no more than the share at which a cascade was chosen.
 
     Args:
         choice: What was chosen.
         slo_s: Latency SLO of a cascade, seconds.
         remark: The line above it.
+        is_class: They are one request class: plans may defer what the workers can carry, and all
+            promise the longest SLO. Else they may aim to defer no more than the share at which a
+            cascade was chosen.
     """
     others = [c for c in choice.candidates if c.is_kept and c is not choice.default]
+    kept = (choice.default, *others)
+    longest_s = max(map(slo_s, kept))
     return [
         Served(
             cascade_id=cascade_id(candidate.name),
             name=candidate.name,
             outcomes=candidate.outcomes,
-            slo_s=slo_s(candidate),
-            deferral_max=candidate.point.fraction,
+            slo_s=longest_s if is_class else slo_s(candidate),
+            deferral_max=1.0 if is_class else candidate.point.fraction,
             remark=remark(candidate),
         )
-        for candidate in (choice.default, *others)
+        for candidate in kept
     ]
 
 
@@ -160,6 +171,11 @@ def _examples(examples: Sequence[Example]) -> str:
         return ""
     rows = (f"    {{ kind = {_toml(e.kind)}, text = {_toml(e.text)} }}," for e in examples)
     return "\n".join(("examples = [", *rows, "]\n"))
+
+
+def _class(contents: Contents) -> str:
+    rows = (f"    {_toml(cascade.cascade_id)}," for cascade in contents.served)
+    return "\n".join((f"[class.{_key(contents.class_id)}]", "cascades = [", *rows, "]\n"))
 
 
 def _variant(variant: Variant, profile: Profile) -> str:

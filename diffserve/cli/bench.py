@@ -132,9 +132,7 @@ def _cascade_slo_s() -> float:
     """Return the SLO of the default cascade of the configured catalog."""
     settings = load_settings(LoadBalancerSettings, environ=os.environ)
     catalog = load_catalog(settings.catalog)
-    name = catalog.default_cascade
-    named = catalog.classes.get(name)
-    return catalog.cascades[named.cascade_ids[0] if named else name].slo_s
+    return catalog.cascades[catalog.default_class.cascade_ids[0]].slo_s
 
 
 def _write(path: str, text: str) -> None:

@@ -13,7 +13,7 @@ from diffserve.building.catalog_file import Profile, Served, kept_cascades, rela
 from diffserve.building.choice import Choice, choose
 from diffserve.building.store import Store
 from diffserve.catalog import load_catalog
-from diffserve.cli.built import described, tell
+from diffserve.cli.built import described, meaning_of_default, tell
 from diffserve.cli.output import CliError
 from diffserve.cli.progress import progress_bar
 from diffserve.cli.zoo_options import checked_weights, presets_named
@@ -51,6 +51,7 @@ class Options:
         quality_kept: Share of the best variant's accuracy to keep.
         weights: Folder of the models' folders; None: the shipped ones.
         jobs: Processes.
+        class_id: Request class of all that is kept; empty: each cascade is one of its own.
     """
 
     out: Path
@@ -60,6 +61,7 @@ class Options:
     quality_kept: float
     weights: Path | None
     jobs: int
+    class_id: str = ""
 
     def request(self) -> Request:
         """Return what is to be drawn.
@@ -94,9 +96,10 @@ def run_build(options: Options, *, as_json: bool) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     presets = {preset.name: preset for preset in request.presets}
     text = catalog_text(
-        "Made by `diffserve cascade build`; the default keeps the quality at the least cost",
-        *(_served(choice), presets, profiles),
+        f"Made by `diffserve cascade build`; {meaning_of_default(options.class_id)}",
+        *(_served(choice, options.class_id), presets, profiles),
         relative(request.weights, options.out),
+        options.class_id,
     )
     catalog.write_text(text, encoding="utf-8")
     load_catalog(str(catalog))  # what cannot be served must not look finished
@@ -105,7 +108,7 @@ def run_build(options: Options, *, as_json: bool) -> None:
     made = Made("diffserve cascade build", request.seeds, quick=False)
     written = write_page(result, made, options.out)
     store.forget()
-    tell(choice, catalog, written, "right", as_json=as_json)
+    tell(choice, catalog, written, "right", class_id=options.class_id, as_json=as_json)
 
 
 def _store(request: Request) -> Store:
@@ -155,5 +158,8 @@ def _levels_in_turn(parts: Mapping[Part, str]) -> Iterator[Part]:
     yield from sorted(parts, key=lambda part: part.start)
 
 
-def _served(choice: Choice) -> list[Served]:
-    return kept_cascades(choice, lambda c: SLO_S, lambda c: f"{described(c.point, 'right')}.")
+def _served(choice: Choice, class_id: str = "") -> list[Served]:
+    return kept_cascades(
+        *(choice, lambda c: SLO_S, lambda c: f"{described(c.point, 'right')}."),
+        is_class=bool(class_id),
+    )

@@ -23,7 +23,7 @@ from diffserve.building.choice import Candidate, Choice, PairName, choose
 from diffserve.building.prompts import shuffled
 from diffserve.building.store import Store
 from diffserve.catalog import Discriminator, Example, load_catalog
-from diffserve.cli.built import described, tell
+from diffserve.cli.built import described, meaning_of_default, tell
 from diffserve.cli.output import CliError
 from diffserve.cli.registry_drawing import (
     CACHE,
@@ -90,7 +90,7 @@ def run_registry_build(options: RegistryOptions, *, as_json: bool) -> None:
     )
     written = write_page(result, Made(options.command(), (), quick=False), options.out)
     work.store.forget()
-    tell(choice, catalog, written, "preferred", as_json=as_json)
+    tell(choice, catalog, written, "preferred", class_id=options.class_id, as_json=as_json)
 
 
 def _work(options: RegistryOptions) -> Work:
@@ -126,7 +126,11 @@ def _write_catalog(
     """Write the catalog and the discriminators of the cascades that are kept; return the former."""
     out = work.options.out
     out.mkdir(parents=True, exist_ok=True)
-    served = kept_cascades(choice, _slo_s, lambda c: f"{described(c.point, 'preferred')}.")
+    class_id = work.options.class_id
+    served = kept_cascades(
+        *(choice, _slo_s, lambda c: f"{described(c.point, 'preferred')}."),
+        is_class=bool(class_id),
+    )
     discriminators = []
     for cascade in served:
         pair = pairs[cascade.name]
@@ -141,7 +145,7 @@ def _write_catalog(
     easy, hard = telling_prompts(pairs[choice.default.name], graded, NUM_EXAMPLES)
     contents = Contents(
         head=(
-            f"Made by `{work.options.command()}`; the default keeps the quality at the least cost:",
+            f"Made by `{work.options.command()}`; {meaning_of_default(class_id)}:",
             "latencies in seconds by batch size on the device at hand, curves on prompts that no "
             "discriminator was trained on.",
         ),
@@ -154,6 +158,7 @@ def _write_catalog(
             *(Example("easy", prompt) for prompt in easy),
             *(Example("hard", prompt) for prompt in hard),
         ],
+        class_id=class_id,
     )
     catalog = out / "cascades.toml"
     catalog.write_text(catalog_text(contents), encoding="utf-8")

@@ -24,7 +24,16 @@ def described(point: OperatingPoint, verb: str) -> str:
     )
 
 
-def tell(choice: Choice, catalog: Path, page: Path, verb: str, *, as_json: bool) -> None:
+def meaning_of_default(class_id: str) -> str:
+    """Return what the default of a built catalog is for."""
+    if class_id:
+        return f"of class {class_id} the planner takes the cascades that the load allows"
+    return "the default keeps the quality at the least cost"
+
+
+def tell(
+    choice: Choice, catalog: Path, page: Path, verb: str, *, class_id: str, as_json: bool
+) -> None:
     """Print what was chosen and where it stands."""
     default = choice.default
     if as_json:
@@ -32,7 +41,7 @@ def tell(choice: Choice, catalog: Path, page: Path, verb: str, *, as_json: bool)
             {
                 "catalog": str(catalog),
                 "page": str(page),
-                "default_cascade": cascade_id(default.name),
+                "default_cascade": class_id or cascade_id(default.name),
                 "share_deferred": default.point.fraction,
                 "expected": asdict(default.point),
                 "kept": [cascade_id(c.name) for c in choice.candidates if c.is_kept],
@@ -41,6 +50,9 @@ def tell(choice: Choice, catalog: Path, page: Path, verb: str, *, as_json: bool)
         return
     console = stdout()
     console.print(f"{cascade_id(default.name)}: {described(default.point, verb)}")
+    if class_id:
+        kept = sum(c.is_kept or c is default for c in choice.candidates)
+        console.print(f"{class_id}: the planner mixes it with {kept - 1} others, by load")
     if not default.is_good_enough:
         console.print(f"no cascade reaches {100 * choice.quality_min:.1f} %: this is the best one")
     console.print(

@@ -6,6 +6,7 @@ Implementations are imported when their command runs, as in ``main``.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from diffserve.cli.output import CliError
 if TYPE_CHECKING:
     from diffserve.cli.registry_options import RegistryOptions
 
+CLASS_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Registries = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME_OR_FILE", help="Build from its variants; may be repeated."),
@@ -61,6 +63,12 @@ def cascade_build(
     quality_kept: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the best variant's quality to keep.")
     ] = 0.97,
+    class_id: Annotated[
+        str,
+        typer.Option(
+            "--class", metavar="NAME", help="Let the planner mix all that is kept, as this class."
+        ),
+    ] = "",
     weights: Weights = "",
     jobs: Jobs = 2,
     registry: Registries = None,
@@ -77,9 +85,12 @@ def cascade_build(
     preference model of CLIP's kind. An interrupted build goes on where it stopped.
 
     Examples: diffserve cascade build;
+    diffserve cascade build --class sprites-by-load;
     diffserve cascade build --registry sd-turbo --prompts-file prompts.txt --device cuda
     """
     names = tuple(name for name in variants.split(",") if name)
+    if class_id and not CLASS_ID.fullmatch(class_id):
+        raise CliError("--class: must be 1 to 64 characters of A-Z a-z 0-9 _ -", 2)
     if registry:
         from diffserve.cli.registry_options import RegistryOptions
 
@@ -94,6 +105,7 @@ def cascade_build(
             batch_sizes=batch_sizes,
             budget_s=60.0 * budget_minutes,
             quality_kept=quality_kept,
+            class_id=class_id,
         )
         if weights:
             raise CliError("--weights are those of embedded variants; a registry names its own", 2)
@@ -120,6 +132,7 @@ def cascade_build(
             quality_kept=quality_kept,
             weights=Path(weights) if weights else None,
             jobs=jobs,
+            class_id=class_id,
         ),
         as_json=as_json,
     )

@@ -13,7 +13,8 @@ from diffserve.cli.options import Admin, Json, WorkerId
 from diffserve.cli.output import CliError
 
 Cascade = Annotated[
-    str, typer.Option(help="As `diffserve cascade list` shows it; default: the deployment's.")
+    str,
+    typer.Option(help="Cascade or class, as `diffserve cascade list` has it; default: theirs."),
 ]
 
 slo_app = typer.Typer(help="The promise made to clients.", no_args_is_help=True)

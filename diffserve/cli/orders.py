@@ -43,11 +43,11 @@ def pin_threshold(cascade_id: str, share: float | None, address: str, *, as_json
     if as_json:
         emit_json(to_document(answer))
         return
-    name = cascade_id or "the default cascade"
     if answer.HasField("share"):
-        text = f"{name} defers {percent(answer.share)} of its light images, whatever the load"
+        what = f"{percent(answer.share)} of light images are deferred, whatever the load"
     else:
-        text = f"{name}: the planner chooses the share deferred again"
+        what = "the planner chooses the share deferred again"
+    text = f"{joined(answer.cascade_ids)}: {what}"
     stdout().print(f"{text}{_when(answer.planning_paused)}")
 
 

@@ -29,6 +29,7 @@ class RegistryOptions:
         batch_sizes: As they were given.
         budget_s: Time for drawing, seconds.
         quality_kept: Share of the best variant's quality to keep.
+        class_id: Request class of all that is kept; empty: each cascade is one of its own.
     """
 
     out: Path
@@ -41,6 +42,7 @@ class RegistryOptions:
     batch_sizes: str
     budget_s: float
     quality_kept: float
+    class_id: str = ""
 
     def command(self) -> str:
         """Return what makes the same again; whose folders they were is nobody's business."""
@@ -55,6 +57,7 @@ class RegistryOptions:
             f"--device {self.device}" if self.device != "auto" else "",
             f"--batch-sizes {self.batch_sizes}" if self.batch_sizes != BATCH_SIZES else "",
             f"--quality-kept {self.quality_kept:g}" if self.quality_kept != QUALITY_KEPT else "",
+            f"--class {self.class_id}" if self.class_id else "",
         ]
         return " ".join(part for part in parts if part)
 

@@ -31,6 +31,7 @@ def catalog_text(
     presets: Mapping[str, Preset],
     profiles: Mapping[str, Profile],
     root: Path,
+    class_id: str = "",
 ) -> str:
     """Return a catalog as TOML, with all discriminators.
 
@@ -40,6 +41,7 @@ def catalog_text(
         presets: Every variant's settings, by name.
         profiles: Every variant's costs.
         root: Folder of the models' folders as the catalog is to name it.
+        class_id: Request class of all cascades; see ``Contents``.
     """
     return text_of(
         Contents(
@@ -60,6 +62,7 @@ def catalog_text(
             ],
             metric=QUALITY_METRIC,
             examples=EXAMPLES,
+            class_id=class_id,
         )
     )
 

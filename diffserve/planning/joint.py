@@ -117,7 +117,8 @@ def joint_problem(
 
 
 def _idle_qps(observation: FleetObservation, group: RequestClass) -> float:
-    return IDLE_DEFAULT_QPS if observation.default_cascade in group.cascade_ids else IDLE_QPS
+    is_default = observation.default_cascade in (group.class_id, *group.cascade_ids)
+    return IDLE_DEFAULT_QPS if is_default else IDLE_QPS
 
 
 def _slo_s(observation: FleetObservation, group: RequestClass) -> float:

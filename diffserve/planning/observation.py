@@ -86,7 +86,8 @@ class FleetObservation:
     Attributes:
         workers: Every worker that is alive; draining ones get no variant.
         cascades: ``cascade_id`` -> observation.
-        default_cascade: The cascade of queries that name none, expected first on an idle fleet.
+        default_cascade: Cascade, or class, of queries that name none; expected first on an idle
+            fleet.
         queues: ``variant_id`` -> queue; an absent one is empty.
         classes: Request classes; a cascade that none of them names is one of its own.
         latency_by_device: ``variant_id`` -> device type (``WorkerInfo.kind``) -> profile, scoring

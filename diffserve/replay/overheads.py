@@ -56,12 +56,12 @@ async def measure(loadbalancer: str, controller: str, catalog: Catalog) -> Overh
     It leaves traces in the deployment (confidences, latencies, arrivals), so it comes last.
     """
     probes = await _probe(loadbalancer)
-    light = catalog.cascades[catalog.default_cascade].light
-    profiled_s = catalog.latency[light].execution_s(1)
-    return summary(probes, profiled_s, await _solve_s(controller))
+    profiled_s = catalog.latency[probes[0].variant_id].execution_s(1)
+    times = [probe.times for probe in probes]
+    return summary(times, profiled_s, await _solve_s(controller))
 
 
-async def _probe(loadbalancer: str) -> list[common_pb2.StageTimes]:
+async def _probe(loadbalancer: str) -> list[generation_pb2.GenerateResponse]:
     async with open_channel(loadbalancer) as channel:
         stub = ImageGenerationStub(channel)
         probes = []
@@ -70,7 +70,7 @@ async def _probe(loadbalancer: str) -> list[common_pb2.StageTimes]:
                 parameters=common_pb2.GenerationParameters(prompt="probe", seed=index),
                 preference=common_pb2.PREFERENCE_LIGHT,
             )
-            probes.append((await stub.Generate(request, timeout=CALL_TIMEOUT_S)).times)
+            probes.append(await stub.Generate(request, timeout=CALL_TIMEOUT_S))
     return probes
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from diffserve.catalog import Catalog
 from diffserve.core import Plan, WorkerInfo
-from diffserve.planning.gather import class_of, observe_fleet
+from diffserve.planning.gather import observe_fleet
 from diffserve.planning.observation import FleetObservation, QueueState
 from diffserve.policy.demand import DemandParameters, DemandState
 from diffserve.telemetry.records import LoadBalancerReport
@@ -64,7 +64,7 @@ class Observer:
         estimated for the former one is expected there, and the other way round, until arrivals
         tell: a new default planned for no demand would refuse queries meanwhile.
         """
-        old, new = _default_class(self._catalog), _default_class(catalog)
+        old, new = self._catalog.default_class.class_id, catalog.default_class.class_id
         self._catalog = catalog
         self.calibrations.follow(catalog)
         self._parameters = _demand_parameters(catalog)
@@ -196,11 +196,6 @@ def _demand_parameters(catalog: Catalog) -> dict[str, DemandParameters]:
         class_id: DemandParameters(horizon_s=catalog.cascades[row.cascade_ids[0]].slo_s)
         for class_id, row in sorted(catalog.classes.items())
     }
-
-
-def _default_class(catalog: Catalog) -> str:
-    name = catalog.default_cascade
-    return name if name in catalog.classes else class_of(name, catalog.classes)
 
 
 def _state_behind(demand_qps: float, parameters: DemandParameters) -> DemandState:

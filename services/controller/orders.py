@@ -42,16 +42,20 @@ def pin_threshold(
     """Fix the share that a cascade defers, or unpin it; planning takes it up at once.
 
     Raises:
-        InputError: no such cascade, or no share.
+        InputError: no such cascade or class, or no share.
     """
     catalog = state.catalog
-    cascade_id = request.cascade_id or catalog.default_cascade
-    if cascade_id not in catalog.cascades:
-        known = ", ".join(sorted(catalog.cascades))
-        raise InputError("cascade_id", f"no cascade {cascade_id!r}; there is {known}")
+    name = request.cascade_id or catalog.default_cascade
+    is_one = name in catalog.cascades
+    cascade_ids = [name] if is_one else catalog.classes[class_named(state, name)].cascade_ids
     share = request.share if request.HasField("share") else None
-    _take_over(state, state.overrides.with_pin(cascade_id, share))
-    return admin_pb2.PinThresholdResponse(share=share, planning_paused=state.is_paused)
+    overrides = state.overrides
+    for cascade_id in cascade_ids:
+        overrides = overrides.with_pin(cascade_id, share)
+    _take_over(state, overrides)
+    return admin_pb2.PinThresholdResponse(
+        share=share, planning_paused=state.is_paused, cascade_ids=cascade_ids
+    )
 
 
 def activate_cascades(

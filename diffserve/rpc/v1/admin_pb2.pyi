@@ -745,7 +745,7 @@ class PinThresholdRequest(_message.Message):
     CASCADE_ID_FIELD_NUMBER: _builtins.int
     SHARE_FIELD_NUMBER: _builtins.int
     cascade_id: _builtins.str
-    """Which cascade."""
+    """Which cascade, or all of a request class; empty: the default one."""
     share: _builtins.float
     """Share of light images to defer, 0..1; absent lets the planner choose again."""
     def __init__(
@@ -770,19 +770,25 @@ class PinThresholdResponse(_message.Message):
 
     SHARE_FIELD_NUMBER: _builtins.int
     PLANNING_PAUSED_FIELD_NUMBER: _builtins.int
+    CASCADE_IDS_FIELD_NUMBER: _builtins.int
     share: _builtins.float
     """As it is now; absent when the planner chooses."""
     planning_paused: _builtins.bool
     """No plan comes before planning is resumed, so nothing changes before that."""
+    @_builtins.property
+    def cascade_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of which cascades."""
+
     def __init__(
         self,
         *,
         share: _builtins.float | None = ...,
         planning_paused: _builtins.bool = ...,
+        cascade_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_share", b"_share", "share", b"share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_share", b"_share", "planning_paused", b"planning_paused", "share", b"share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_share", b"_share", "cascade_ids", b"cascade_ids", "planning_paused", b"planning_paused", "share", b"share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__share: _TypeAlias = _typing.Literal["share"]  # noqa: Y015
     _WhichOneofArgType__share: _TypeAlias = _typing.Literal["_share", b"_share"]  # noqa: Y015

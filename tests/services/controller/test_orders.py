@@ -240,3 +240,20 @@ def test_unreadable_overrides_are_refused() -> None:
     for text in ("[]", '{"slo_s": {"a": "x"}}', "no json"):
         with pytest.raises(ValueError):
             Overrides.from_json(text)
+
+
+async def test_a_pin_without_a_name_is_for_all_of_the_default_class(redis_url: str) -> None:
+    async with running_controller(redis_url, catalog="hadis") as client:
+        request = admin_pb2.PinThresholdRequest(share=0.4)
+        answer = await client.admin.PinThreshold(request, timeout=5)
+        assert set(answer.cascade_ids) == set(client.state.catalog.classes["hadis"].cascade_ids)
+        shares = {c.cascade_id: c.pinned_share for c in (await client.status()).cascades}
+        assert set(shares.values()) == {0.4}
+        one = admin_pb2.PinThresholdRequest(cascade_id="hadis-lightning-turbo")
+        assert list((await client.admin.PinThreshold(one, timeout=5)).cascade_ids) == [
+            "hadis-lightning-turbo"
+        ]
+        pinned = [
+            c.cascade_id for c in (await client.status()).cascades if c.HasField("pinned_share")
+        ]
+        assert len(pinned) == len(shares) - 1

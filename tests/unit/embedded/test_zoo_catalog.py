@@ -9,7 +9,7 @@ import pytest
 
 from diffserve.activation import activation_of, extended
 from diffserve.building.catalog_file import Profile, Served, kept_cascades, relative
-from diffserve.building.choice import Choice, PairName, cascade_id, choose
+from diffserve.building.choice import Candidate, Choice, PairName, cascade_id, choose
 from diffserve.building.pairs import OperatingPoint, PairedOutcomes
 from diffserve.catalog import load_catalog
 from diffserve.embedded.evaluate import DISCRIMINATORS
@@ -49,13 +49,17 @@ def choice(discriminator: str = "sprite-discriminator") -> Choice:
     return choose(pairs, singles, 0.97)
 
 
-def served(found: Choice) -> list[Served]:
-    return kept_cascades(found, lambda candidate: SLO_S, lambda candidate: "Kept.")
+def served(found: Choice, class_id: str = "") -> list[Served]:
+    def slo_s(candidate: Candidate) -> float:
+        return SLO_S + (candidate is not found.default and bool(class_id))
+
+    return kept_cascades(found, slo_s, lambda candidate: "Kept.", is_class=bool(class_id))
 
 
-def written(found: Choice, folder: Path) -> str:
+def written(found: Choice, folder: Path, class_id: str = "") -> str:
     profiles = dict.fromkeys(PRESETS, PROFILE)
-    return catalog_text("Ours", served(found), PRESETS, profiles, relative(WEIGHTS, folder))
+    root = relative(WEIGHTS, folder)
+    return catalog_text("Ours", served(found, class_id), PRESETS, profiles, root, class_id)
 
 
 def test_services_can_load_what_was_chosen(tmp_path: Path) -> None:
@@ -81,6 +85,20 @@ def test_services_can_load_what_was_chosen(tmp_path: Path) -> None:
     curve = catalog.quality[catalog.default_cascade]
     assert curve.quality_at(0.0) == 0.9
     assert curve.quality_at(1.0) == 1.0
+
+
+def test_as_one_class_they_are_mixed_by_load(tmp_path: Path) -> None:
+    found = choice()
+    path = tmp_path / "cascades.toml"
+    path.write_text(written(found, tmp_path, "by-load"))
+    catalog = load_catalog(str(path))
+    kept = [cascade.cascade_id for cascade in served(found)]
+    assert catalog.default_cascade == "by-load"
+    assert catalog.default_class.cascade_ids == tuple(kept)
+    assert len(kept) > 1
+    # No cap: that of one cascade would bind when there is time to spare; and one promise.
+    assert {c.deferral_max for c in catalog.cascades.values()} == {1.0}
+    assert {c.slo_s for c in catalog.cascades.values()} == {SLO_S + 1}
 
 
 @pytest.mark.parametrize("discriminator", DISCRIMINATORS)

@@ -9,6 +9,7 @@ from diffserve.core import Plan, RequestClass
 from diffserve.planning.columns import PAIRED_WORKERS_MAX
 from diffserve.planning.fleet_problem import Place, RoutingPoint
 from diffserve.planning.joint import (
+    IDLE_DEFAULT_QPS,
     IDLE_QPS,
     IDLE_SHARE,
     can_share,
@@ -72,7 +73,11 @@ def test_idle_classes_are_planned_for():
     problem = joint_problem(both, None, DEFAULTS)
     assert [g.demand_qps for g in problem.classes] == [9.0, pytest.approx(IDLE_SHARE * 9.0)]
     idle = observed(seen("fast", "slow", 0.0), seen("medium", "slow", 0.0))
-    assert joint_problem(idle, None, DEFAULTS).classes[0].demand_qps == IDLE_QPS
+    (group,) = joint_problem(idle, None, DEFAULTS).classes
+    assert group.demand_qps == IDLE_QPS
+    for name in (group.class_id, next(iter(idle.cascades))):
+        waiting = replace(idle, default_cascade=name)
+        assert joint_problem(waiting, None, DEFAULTS).classes[0].demand_qps == IDLE_DEFAULT_QPS
 
 
 def test_points_are_the_corners_of_the_curves():
