@@ -7,6 +7,7 @@ changes under its name, so that queries in progress end as they began.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -29,6 +30,8 @@ from diffserve.catalog import (
     parse_entries,
 )
 from diffserve.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 KEPT = Path("activated cascades")
 """Stands for the file in errors about what was activated before."""
@@ -146,6 +149,47 @@ def extended(catalog: Catalog, activation: Activation) -> Catalog:
         quality={**catalog.quality, **quality},
         bypass={**catalog.bypass, **bypass},
     )
+
+
+class CatalogInForce:
+    """What is served: the catalog a process started with, and what plans add to it.
+
+    Attributes:
+        current: The catalog in force.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        """Start with the catalog of the settings."""
+        self.current = catalog
+        self._own = catalog
+        self._activation = ""
+
+    @property
+    def names(self) -> list[str]:
+        """What requests may name: classes and cascades, sorted."""
+        return sorted({*self.current.classes, *self.current.cascades})
+
+    def follow(self, activation: str, plan_id: int) -> bool:
+        """Take over what a newer plan says is activated; return whether that is news.
+
+        What does not fit the own catalog changes nothing: queries are served as before.
+
+        Args:
+            activation: ``Activation.to_json``; empty: nothing is.
+            plan_id: The plan's.
+        """
+        if activation == self._activation:
+            return False
+        self._activation = activation
+        try:
+            self.current = (
+                extended(self._own, Activation.from_json(activation)) if activation else self._own
+            )
+        except (ConfigError, ValueError) as error:
+            logger.error("plan %d: %s; the cascades stay as they were", plan_id, error)
+            return False
+        logger.info("the default cascade is %s", self.current.default_cascade)
+        return True
 
 
 def _renamed(file: CatalogFile, suffix: str) -> CatalogFile:

@@ -10,6 +10,7 @@ from diffserve.observability.tracing import open_tracing
 from diffserve.rpc.server import Health
 from diffserve.telemetry.store import TelemetryStore
 from services.discriminator.calibration import Publisher
+from services.discriminator.following import ActivationFollower
 from services.discriminator.persistence import SketchKeeper
 from services.discriminator.scoring import Scoring
 from services.discriminator.servicer import DiscriminatorServicer
@@ -25,6 +26,7 @@ class DiscriminatorApplication:
         self._settings = settings
         self._store = TelemetryStore(settings.redis_url) if settings.redis_url else None
         self._keeper = SketchKeeper(self._store, self.scoring.populations) if self._store else None
+        self._catalog = catalog
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, health: Health, port: int) -> None:
@@ -35,6 +37,11 @@ class DiscriminatorApplication:
         """
         await self.scoring.start(self._settings.device, self._settings.num_threads)
         sketches = self.scoring.populations.sketches
+        if self._store is not None:
+            follower = ActivationFollower(self._store, self._catalog, self.scoring.add_cascades)
+            # Before what an earlier process saw is restored: drift is told of what is followed.
+            await follower.look()
+            self._tasks.append(asyncio.create_task(follower.run()))
         if self._keeper is not None:
             for population in await self._keeper.restore():
                 self.scoring.learnt.resume(population, sketches[population])

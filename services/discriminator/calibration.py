@@ -29,13 +29,19 @@ class Learnt:
     """Everything learnt by one process, by population and cascade; lives on the event loop."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self._monitors = {
-            population: DriftMonitor(profile)
-            for population, profile in deferral_profiles(catalog).items()
-        }
-        self._populations = {c: row.population for c, row in catalog.cascades.items()}
-        self._gains = {cascade_id: GainCalibration() for cascade_id in catalog.cascades}
+        self._monitors: dict[Population, DriftMonitor] = {}
+        self._populations: dict[str, Population] = {}
+        self._gains: dict[str, GainCalibration] = {}
         self._num_scores: dict[Population, int] = {}
+        self.add_cascades(catalog)
+
+    def add_cascades(self, catalog: Catalog) -> None:
+        """Learn about the cascades that a catalog has more; what is known of others stays."""
+        for population, profile in deferral_profiles(catalog).items():
+            self._monitors.setdefault(population, DriftMonitor(profile))
+        for cascade_id, cascade in catalog.cascades.items():
+            self._populations.setdefault(cascade_id, cascade.population)
+            self._gains.setdefault(cascade_id, GainCalibration())
 
     def resume(self, population: Population, sketch: QuantileSketch) -> None:
         """Take in the confidences that an earlier process saw."""

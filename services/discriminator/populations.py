@@ -29,10 +29,7 @@ class Populations:
 
     def __init__(self, catalog: Catalog, capacity: int) -> None:
         """Make sketches of at most ``capacity`` confidences."""
-        self.sketches = {
-            population: profile_sketch(profile, capacity)
-            for population, profile in deferral_profiles(catalog).items()
-        }
+        self.sketches: dict[Population, QuantileSketch] = {}
         self.lasting = tuple(
             Population(name, variant_id)
             for name in catalog.discriminators
@@ -41,6 +38,12 @@ class Populations:
         self._discriminators = tuple(catalog.discriminators)
         self._capacity = capacity
         self._full: set[str] = set()
+        self.add_cascades(catalog)
+
+    def add_cascades(self, catalog: Catalog) -> None:
+        """Make sketches for the cascades that a catalog has more; those that are there stay."""
+        for population, profile in deferral_profiles(catalog).items():
+            self.sketches.setdefault(population, profile_sketch(profile, self._capacity))
 
     def checked(self, discriminator: str, variant_id: str) -> Population:
         """Return the population of a request.

@@ -138,6 +138,14 @@ class Scoring:
             self.learnt.pair(image, score.confidence)
         return scores
 
+    def add_cascades(self, catalog: Catalog) -> None:
+        """Take up the cascades that a catalog has more than the one of the start.
+
+        Their discriminators are loaded already: cascades of others are never activated.
+        """
+        self.populations.add_cascades(catalog)
+        self.learnt.add_cascades(catalog)
+
     async def wait_until_idle(self) -> None:
         """Return when no request waits for the thread."""
         await self._idle.wait()

@@ -7,6 +7,7 @@ import logging
 import socket
 import time
 
+from diffserve.activation import CatalogInForce
 from diffserve.catalog import Catalog
 from diffserve.config import LoadBalancerSettings
 from diffserve.core import Plan
@@ -15,7 +16,6 @@ from diffserve.policy.balancer import Balancer
 from diffserve.policy.parameters import BalancerParameters
 from diffserve.rpc.server import Health
 from diffserve.telemetry.store import TelemetryStore
-from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.deciding import DecisionLogWatcher
 from services.loadbalancer.dispatcher import Dispatcher
 from services.loadbalancer.door import Door
@@ -114,7 +114,7 @@ class LoadBalancer:
         """Follow a newer plan; first the cascades that it brings, so that none is unknown."""
         if plan.plan_id <= self.balancer.plan_id:
             return
-        if self._catalog.follow(plan):
+        if self._catalog.follow(plan.activation, plan.plan_id):
             catalog = self._catalog.current
             self.balancer.add_cascades(catalog.cascades, catalog.quality, catalog.classes)
         self.dispatcher.apply_plan(plan)

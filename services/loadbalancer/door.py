@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 
+from diffserve.activation import CatalogInForce
 from diffserve.core import Outcome, Query
 from diffserve.errors import (
     BackendError,
@@ -19,7 +20,6 @@ from diffserve.errors import (
 )
 from diffserve.policy.actions import Finish
 from diffserve.rpc.v1 import common_pb2, generation_pb2
-from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.dispatcher import Dispatcher
 from services.loadbalancer.idempotency import check_same, singles_of
 from services.loadbalancer.live import Listener, LiveQuery

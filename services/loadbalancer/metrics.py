@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from diffserve.activation import CatalogInForce
 from diffserve.core import Outcome, Plan
 from diffserve.observability.instruments import Instruments, Sample
 from diffserve.observability.table import STAGES
 from diffserve.policy.actions import Action, Launch
 from diffserve.policy.balancer import Balancer
-from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.live import LiveQuery
 from services.loadbalancer.watching import Watcher
 

@@ -7,10 +7,10 @@ import logging
 import time
 import uuid
 
+from diffserve.activation import CatalogInForce
 from diffserve.policy.balancer import Balancer
 from diffserve.telemetry.records import CascadeReport, LoadBalancerReport, QueueReport
 from diffserve.telemetry.store import STORE_ERRORS, TelemetryStore
-from services.loadbalancer.activation import CatalogInForce
 
 logger = logging.getLogger(__name__)
 

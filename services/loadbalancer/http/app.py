@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 import diffserve
+from diffserve.activation import CatalogInForce
 from diffserve.errors import InputError, NotFoundError
 from diffserve.observability.instruments import CONTENT_TYPE
 from diffserve.observability.propagation import TRACEPARENT, incoming
-from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.door import Door
 from services.loadbalancer.http import console, errors, images
 from services.loadbalancer.http.console import StatusSource

@@ -12,9 +12,9 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
+from diffserve.activation import CatalogInForce
 from diffserve.errors import DiffServeError
 from diffserve.rpc.v1 import common_pb2, generation_pb2
-from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.door import Door
 from services.loadbalancer.http import translation
 from services.loadbalancer.http.errors import to_response

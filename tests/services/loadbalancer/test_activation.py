@@ -11,11 +11,9 @@ import grpc
 import httpx
 import pytest
 
-from diffserve.activation import Activation, activation_of
+from diffserve.activation import Activation, CatalogInForce, activation_of
 from diffserve.catalog import load_catalog
-from diffserve.core import Plan
 from diffserve.rpc.v1 import common_pb2, generation_pb2
-from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.reporting import Reporter
 from tests.services.loadbalancer.cluster import Cluster, running_cluster
 
@@ -127,8 +125,7 @@ def test_what_does_not_fit_is_logged_once_and_changes_nothing(
     catalog = CatalogInForce(MOCK)
     unknown = Activation(default_cascade="nosuch").to_json()
     for number, text in enumerate((unknown, unknown, "{broken"), start=1):
-        plan = Plan(plan_id=number, placement={}, batch_size_max={}, cascades={}, activation=text)
-        assert not catalog.follow(plan)
+        assert not catalog.follow(text, plan_id=number)
     assert catalog.current is MOCK
     assert len(caplog.records) == 2
     assert "'nosuch'" in caplog.text

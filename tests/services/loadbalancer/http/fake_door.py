@@ -10,10 +10,10 @@ from typing import Any
 
 import httpx
 
+from diffserve.activation import CatalogInForce
 from diffserve.catalog import load_catalog
 from diffserve.errors import DiffServeError
 from diffserve.rpc.v1 import common_pb2, generation_pb2
-from services.loadbalancer.activation import CatalogInForce
 from services.loadbalancer.http.app import make_app
 from services.loadbalancer.http.server import HttpServer
 
