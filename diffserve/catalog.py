@@ -129,6 +129,7 @@ class VariantEntry(_Entry):
     loras: tuple[_LoraEntry, ...] = ()
     weight_variant: str = Field("", pattern="^[a-z0-9]*$")
     safety_checker: str = ""
+    step_cache: int = Field(1, ge=1, le=10)
 
 
 class _ProfiledEntry(VariantEntry):

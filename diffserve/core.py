@@ -144,6 +144,8 @@ class Variant:
         weight_variant: Which of several saved precisions to load, such as ``fp16``.
         safety_checker: Directory or hub id of a Stable Diffusion safety checker that looks at
             every image; empty: none does.
+        step_cache: In the middle of the way, attention is computed in every so many steps and
+            reused in between; 1: in every step.
     """
 
     variant_id: str
@@ -165,6 +167,7 @@ class Variant:
     loras: tuple[Lora, ...] = ()
     weight_variant: str = ""
     safety_checker: str = ""
+    step_cache: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from services.worker.backends.decoding import DecodeStream
 from services.worker.backends.host_weights import HostWeights
 from services.worker.backends.loading import load_pipeline, make_scheduler, weight_bytes_on_disk
 from services.worker.backends.safety import SafetyChecker
+from services.worker.backends.step_cache import check_step_cache, reused_attention
 from services.worker.batch import BatchSpec, Drawing
 from services.worker.memory import Memory, process_memory, return_freed_memory
 
@@ -64,7 +65,9 @@ class DiffusersReplica:
         # A safety checker has to see the images before anybody else.
         overlaps = decoding is not None and safety is None and decoding.suits(pipeline)
         self._decoding = decoding if overlaps else None
-        self.warm_up_sizes: tuple[int, ...] = compiled_sizes or (1,)
+        self._step_cache = variant.step_cache
+        compiles = bool(compiled_sizes) and variant.step_cache == 1
+        self.warm_up_sizes: tuple[int, ...] = compiled_sizes if compiles else (1,)
         self.parks = device.startswith("cuda")
         self._device = device
         self._host_weights: HostWeights | None = None
@@ -150,9 +153,13 @@ class DiffusersReplica:
         stop: threading.Event,
         on_step: OnStep | None,
     ) -> list[Picture]:
+        num_done = 0
+
         def stop_between_steps(
             pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]
         ) -> dict[str, Any]:
+            nonlocal num_done
+            num_done = step + 1
             # Raising ends the call here; the pipeline's own interrupt flag would still decode.
             if stop.is_set():
                 raise Interrupted
@@ -162,7 +169,9 @@ class DiffusersReplica:
 
         if stop.is_set():
             raise Interrupted
-        num_images, is_compiled = len(drawings), self._compiled_sizes and _has_native_shapes(batch)
+        num_images = len(drawings)
+        # What reuses attention is another network at every other step.
+        is_compiled = self._compiled_sizes and self._step_cache == 1 and _has_native_shapes(batch)
         if is_compiled:
             drawings = tuple(filled_up(drawings, self._compiled_sizes))
         arguments: dict[str, Any] = {
@@ -182,7 +191,12 @@ class DiffusersReplica:
             self.pipeline.scheduler = self._scheduler
         known = {name: value for name, value in arguments.items() if name in self._accepted}
         is_exception = self._compiled_sizes and not is_compiled
-        with uncompiled() if is_exception else contextlib.nullcontext():
+        with (
+            uncompiled() if is_exception else contextlib.nullcontext(),
+            reused_attention(
+                self.pipeline, self._step_cache, lambda: num_done / batch.num_inference_steps
+            ),
+        ):
             return self._draw(known, num_images)
 
     def _draw(self, arguments: Mapping[str, Any], num_images: int) -> list[Picture]:
@@ -240,11 +254,13 @@ class DiffusersBackend:
         """
         sizes = self._batch_sizes.get(variant.variant_id, (1,)) if self._mode else ()
         if isinstance(sibling, DiffusersReplica):
+            check_step_cache(variant, sibling.pipeline)
             return DiffusersReplica(
                 *(variant, sibling.pipeline, sibling.saved_scheduler, self.device),
                 *(sibling.safety, sizes, self._decoding),
             )
         pipeline = load_pipeline(variant, self.device)
+        check_step_cache(variant, pipeline)
         if self._mode:
             accelerate(pipeline, self._mode)
         safety = SafetyChecker(variant, self.device) if variant.safety_checker else None
