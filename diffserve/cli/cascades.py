@@ -111,16 +111,7 @@ def cascade_build(
             raise CliError("--weights are those of embedded variants; a registry names its own", 2)
         _build_from_registry(options, as_json=as_json)
         return
-    given = {
-        "--prompts-file": prompts_file,
-        "--judge": judge != JUDGE,
-        "--features": features != FEATURES,
-        "--device": device != "auto",
-        "--batch-sizes": batch_sizes != BATCH_SIZES,
-    }
-    for option, is_given in given.items():
-        if is_given:
-            raise CliError(f"{option} needs --registry: embedded variants have their own", 2)
+    _refuse_registry_options(prompts_file, judge, features, device, batch_sizes)
     from diffserve.cli.build import Options, run_build
 
     run_build(
@@ -136,6 +127,21 @@ def cascade_build(
         ),
         as_json=as_json,
     )
+
+
+def _refuse_registry_options(
+    prompts_file: str, judge: str, features: str, device: str, batch_sizes: str
+) -> None:
+    given = {
+        "--prompts-file": prompts_file,
+        "--judge": judge != JUDGE,
+        "--features": features != FEATURES,
+        "--device": device != "auto",
+        "--batch-sizes": batch_sizes != BATCH_SIZES,
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise CliError(f"{option} needs --registry: embedded variants have their own", 2)
 
 
 def _build_from_registry(options: RegistryOptions, *, as_json: bool) -> None:

@@ -103,6 +103,7 @@ def test_every_field_survives_with_local_sources(tmp_path: Path) -> None:
         ),
         weight_variant="fp16",
         safety_checker=str(models / "checker"),
+        step_cache=3,
     )
     unset = [
         field.name

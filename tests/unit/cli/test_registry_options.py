@@ -39,7 +39,7 @@ def options(**changes: Any) -> RegistryOptions:
 
 def test_registries_are_taken_together() -> None:
     chosen = options(registries=("sd-turbo", "sdxs")).chosen_variants()
-    assert list(chosen) == ["sd-turbo", "sd-v1-5", "sd-v1-5-25", "sdxs"]
+    assert list(chosen) == ["sd-turbo", "sd-v1-5", "sd-v1-5-cached", "sd-v1-5-25", "sdxs"]
     assert list(options(variants=("sd-v1-5", "sd-turbo")).chosen_variants()) == [
         "sd-turbo",
         "sd-v1-5",
