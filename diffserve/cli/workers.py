@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 
 from rich.table import Table
@@ -9,6 +10,8 @@ from rich.table import Table
 from diffserve.cli.connection import CALL_TIMEOUT_S, admin
 from diffserve.cli.output import duration, emit_json, joined, stdout, table, to_document
 from diffserve.rpc.v1 import admin_pb2
+
+PROBLEM_LENGTH_MAX = 160
 
 
 def list_workers(address: str, *, as_json: bool) -> None:
@@ -37,13 +40,16 @@ def workers_table(workers: Iterable[admin_pb2.WorkerStatus]) -> Table:
     """Return one row per worker."""
     rows = table("worker", "address", "device", "runs", "holds too", "state")
     for worker in workers:
-        renewed = f"renewed {duration(worker.lease_age_s)} ago"
+        state = f"renewed {duration(worker.lease_age_s)} ago"
+        if worker.problem:
+            problem = textwrap.shorten(worker.problem, PROBLEM_LENGTH_MAX)
+            state = f"cannot hold {worker.assigned}: {problem}"
         rows.add_row(
             worker.worker_id,
             worker.address,
             worker.device,
             worker.assigned or "-",
             joined(held for held in worker.resident if held != worker.assigned),
-            "draining" if worker.draining else renewed,
+            "draining" if worker.draining else state,
         )
     return rows

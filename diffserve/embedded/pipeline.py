@@ -26,6 +26,7 @@ from diffserve.embedded.denoising import (
 )
 from diffserve.embedded.layout import GRID
 from diffserve.embedded.palette import Palette
+from diffserve.embedded.preconditioning import PreconditionedUNet
 from diffserve.embedded.scenes import IMAGE_PX, Array
 from diffserve.embedded.text_encoder import LayoutPlanner
 from diffserve.embedded.tokenizer import tokenize
@@ -33,6 +34,9 @@ from diffserve.embedded.words import Substitution, read_prompt
 
 #: Largest side of an image, in multiples of the native 64 pixels.
 MAX_UPSCALE = 8
+
+#: What saved pipelines are made of; loading finds only classes whose modules have been imported.
+PARTS = (LayoutPlanner, Palette, PreconditionedUNet)
 
 StepCallback = Callable[["EmojiScenePipeline", int, torch.Tensor, dict[str, Any]], dict[str, Any]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
 from diffserve.core import Preference
@@ -71,5 +72,9 @@ def decide(image: LightImage) -> Decision:
             f"those below {image.deferral_fraction:.0%} are deferred now"
         )
     if image.heavy_answer_s > image.slack_s:
-        return Decision(Verdict.FALL_BACK, f"{reason}, but the heavy variant cannot make it")
+        is_there = math.isfinite(image.heavy_answer_s)
+        why = (
+            "the heavy variant cannot make it" if is_there else "no worker holds the heavy variant"
+        )
+        return Decision(Verdict.FALL_BACK, f"{reason}, but {why}")
     return Decision(Verdict.DEFER, reason)

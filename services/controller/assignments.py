@@ -121,7 +121,10 @@ class Assigner:
                 *(worker.worker_id, ", ".join(order.variants), error.code().name, error.details()),
                 extra=ids,
             )
+            if error.code() is not grpc.StatusCode.ABORTED:  # else another plan has spoken
+                self._membership.set_problem(worker.worker_id, error.details() or "")
         else:
+            self._membership.set_problem(worker.worker_id, "")
             self._acknowledged[worker.worker_id] = order
             self._membership.set_resident(worker.worker_id, response.resident)
             if response.load_s > 0.0 and not coresident:

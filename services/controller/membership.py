@@ -22,12 +22,14 @@ class Member:
         renewed_s: When its lease was last renewed, monotonic clock.
         is_drained: An operator took it out of the plan. Belongs to the process: a new incarnation
             of the worker starts undrained.
+        problem: Why it does not hold what it was last told to; empty when it does.
     """
 
     reported: WorkerInfo
     incarnation: str
     renewed_s: float
     is_drained: bool = False
+    problem: str = ""
 
     @property
     def worker(self) -> WorkerInfo:
@@ -73,6 +75,7 @@ class Membership:
             incarnation=incarnation,
             renewed_s=self._clock(),
             is_drained=before is not None and is_same_process and before.is_drained,
+            problem=before.problem if before is not None and is_same_process else "",
         )
         if not is_same_process:
             verb = "joined" if before is None else "restarted"
@@ -130,6 +133,12 @@ class Membership:
         if member is not None:
             reported = replace(member.reported, resident=tuple(resident))
             self._put(replace(member, reported=reported))
+
+    def set_problem(self, worker_id: str, problem: str) -> None:
+        """Remember why a member does not hold what it was told to; empty: it does."""
+        member = self._members.get(worker_id)
+        if member is not None:
+            self._put(replace(member, problem=problem))
 
     def _put(self, member: Member) -> None:
         worker_id = member.reported.worker_id

@@ -50,6 +50,7 @@ def worker(state: ControllerState, member: Member) -> admin_pb2.WorkerStatus:
         draining=info.is_draining,
         lease_age_s=state.membership.age_s(member),
         incarnation=member.incarnation,
+        problem=member.problem,
     )
 
 

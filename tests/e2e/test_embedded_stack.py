@@ -52,6 +52,8 @@ def test_an_owl_is_an_owl(stack: Stack, tmp_path: Path, preference: str) -> None
     assert background in BACKGROUND_NAMES
     assert look_at(image, LAYOUTS["single"][0], background).concept == "owl"
     assert told["variant_id"].startswith("sprite-")
+    if preference != "auto":
+        assert told["variant_id"] == f"sprite-{preference}"
     assert told["times"]["total_s"] > 0
 
 

@@ -110,6 +110,7 @@ class WorkerStatus(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     LEASE_AGE_S_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Which worker."""
     address: _builtins.str
@@ -124,6 +125,8 @@ class WorkerStatus(_message.Message):
     """Seconds since its last renewal."""
     incarnation: _builtins.str
     """Random per process; changes when the worker restarts."""
+    problem: _builtins.str
+    """Why it does not hold what the plan wants; empty when it does."""
     @_builtins.property
     def resident(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Variants it holds."""
@@ -139,10 +142,11 @@ class WorkerStatus(_message.Message):
         draining: _builtins.bool = ...,
         lease_age_s: _builtins.float = ...,
         incarnation: _builtins.str = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "assigned", b"assigned", "device", b"device", "draining", b"draining", "incarnation", b"incarnation", "lease_age_s", b"lease_age_s", "resident", b"resident", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "assigned", b"assigned", "device", b"device", "draining", b"draining", "incarnation", b"incarnation", "lease_age_s", b"lease_age_s", "problem", b"problem", "resident", b"resident", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

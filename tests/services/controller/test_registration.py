@@ -217,8 +217,12 @@ async def test_a_failed_assignment_is_tried_again(redis_url: str) -> None:
         await client.plan_where(lambda plan: "w-0" in plan.placement)
         await client.next_plan()
         assert workers[0].assigned == []
+        (shown,) = (await client.status()).workers
+        assert shown.problem == "disk full"
         workers[0].refuses_assignments = False
         await _until_as_planned(client, workers)
+        (shown,) = (await client.status()).workers
+        assert shown.problem == ""
 
 
 async def test_plans_reckon_with_the_time_that_loading_took(redis_url: str) -> None:

@@ -42,6 +42,15 @@ def test_page_shows_plan_workers_and_traffic() -> None:
         assert part in text
 
 
+def test_page_says_which_worker_could_not_load_its_variant() -> None:
+    status = full_status()
+    status.workers[0].problem = "variant.v.source: nothing at 'models/v'" + 40 * " and more"
+    text = " ".join(page(status).split())
+    assert "cannot hold v:" in text
+    assert "variant.v.source:" in text
+    assert len(text) < len(" ".join(page(full_status()).split())) + 200
+
+
 def test_page_tells_what_was_learnt_in_words() -> None:
     status = full_status()
     calibration = status.cascades[0].calibration

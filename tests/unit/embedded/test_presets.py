@@ -1,6 +1,8 @@
 """The weights that ship: they load, they are small, and they do what they are for."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,6 +50,16 @@ def test_single_objects_are_recognised(preset):
     images = draw(pipeline, quick, texts, seed=0)
     seen = [look_at(image, slot, "sky blue").concept for image in images]
     assert np.mean([a == b for a, b in zip(seen, concepts, strict=True)]) >= 0.9
+
+
+def test_pipelines_load_where_nothing_else_was_imported():
+    """As in a worker, which imports no module but the one that the catalog names."""
+    load = (
+        "from diffserve.embedded.pipeline import EmojiScenePipeline as P\n"
+        "import sys; [P.from_pretrained(f, local_files_only=True) for f in sys.argv[1:]]"
+    )
+    folders = sorted({str(WEIGHTS / preset.folder) for preset in PRESETS})
+    subprocess.run([sys.executable, "-c", load, *folders], check=True, capture_output=True)
 
 
 def test_the_discriminator_tells_right_from_swapped():

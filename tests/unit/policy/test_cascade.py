@@ -46,3 +46,4 @@ def test_verdicts(
     )
     assert decision.verdict is expected
     assert decision.reason
+    assert ("no worker holds" in decision.reason) == math.isinf(heavy_answer_s)

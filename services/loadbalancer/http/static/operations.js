@@ -127,6 +127,7 @@ function showWorkers(status) {
     if (worker.assigned) item.append(make("span", "hint", `${stage(worker.assigned)} stage`));
     if (others.length) item.append(make("span", "hint", `also holds ${others.join(", ")}`));
     if (worker.draining) item.append(make("span", "error", "draining"));
+    if (worker.problem) item.append(make("span", "error", `cannot hold it: ${worker.problem.slice(0, 120)}`));
     item.append(make("span", "hint", `${worker.device}, seen ${worker.lease_age_s.toFixed(0)} s ago`));
     return item;
   }));
