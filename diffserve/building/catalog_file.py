@@ -109,25 +109,28 @@ def catalog_text(contents: Contents) -> str:
     )
 
 
-def kept_cascades(
+def served_cascades(
     choice: Choice,
     slo_s: Callable[[Candidate], float],
     remark: Callable[[Candidate], str],
     *,
     is_class: bool = False,
 ) -> list[Served]:
-    """Return the default cascade and then all others that are kept.
+    """Return the default cascade, or that and then all others that are kept, as one class.
+
+    Cascades that are classes of their own would be placed on workers even while nobody asks for
+    them: a small deployment would have none left for the default one's heavy variant.
 
     Args:
         choice: What was chosen.
         slo_s: Latency SLO of a cascade, seconds.
         remark: The line above it.
-        is_class: They are one request class: plans may defer what the workers can carry, and all
-            promise the longest SLO. Else they may aim to defer no more than the share at which a
-            cascade was chosen.
+        is_class: All that are kept: plans may defer what the workers can carry, and all promise
+            the longest SLO. Else the default one, of which plans may aim to defer no more than the
+            share at which it was chosen.
     """
     others = [c for c in choice.candidates if c.is_kept and c is not choice.default]
-    kept = (choice.default, *others)
+    kept = (choice.default, *others) if is_class else (choice.default,)
     longest_s = max(map(slo_s, kept))
     return [
         Served(

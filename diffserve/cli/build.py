@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffserve.building.catalog_file import Profile, Served, kept_cascades, relative
+from diffserve.building.catalog_file import Profile, Served, relative, served_cascades
 from diffserve.building.choice import Choice, choose
 from diffserve.building.store import Store
 from diffserve.catalog import load_catalog
@@ -159,7 +159,7 @@ def _levels_in_turn(parts: Mapping[Part, str]) -> Iterator[Part]:
 
 
 def _served(choice: Choice, class_id: str = "") -> list[Served]:
-    return kept_cascades(
+    return served_cascades(
         *(choice, lambda c: SLO_S, lambda c: f"{described(c.point, 'right')}."),
         is_class=bool(class_id),
     )

@@ -16,8 +16,8 @@ from diffserve.building.catalog_file import (
     Contents,
     Profile,
     catalog_text,
-    kept_cascades,
     seen_from,
+    served_cascades,
 )
 from diffserve.building.choice import Candidate, Choice, PairName, choose
 from diffserve.building.prompts import shuffled
@@ -127,7 +127,7 @@ def _write_catalog(
     out = work.options.out
     out.mkdir(parents=True, exist_ok=True)
     class_id = work.options.class_id
-    served = kept_cascades(
+    served = served_cascades(
         *(choice, _slo_s, lambda c: f"{described(c.point, 'preferred')}."),
         is_class=bool(class_id),
     )

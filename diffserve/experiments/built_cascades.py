@@ -188,7 +188,8 @@ def _candidates(choice: Choice, wording: Wording) -> Table:
         f"Where {100 * choice.quality_min:.1f} % {wording.verb}, what was asked for and a standard "
         "error to spare, is reached for the least device time, else "
         f"at the pair's best {wording.quality}. Kept: some share deferred is beaten by no other "
-        f"pair or variant in both {wording.quality} and device time.",
+        f"pair or variant in both {wording.quality} and device time; `--class NAME` serves all of "
+        "these, mixed by load.",
     )
 
 
