@@ -94,8 +94,13 @@ class Catalog:
     def default_class(self) -> RequestClass:
         """The request class of queries that name none."""
         name = self.default_cascade
-        owners = (row for row in self.classes.values() if name in row.cascade_ids)
-        return self.classes.get(name) or next(owners)
+        return self.classes.get(name) or self.classes[class_of(name, self.classes)]
+
+
+def class_of(cascade_id: str, classes: Mapping[str, RequestClass]) -> str:
+    """Return the request class of a cascade: one that names it, else its own."""
+    owners = (c.class_id for c in classes.values() if cascade_id in c.cascade_ids)
+    return next(owners, cascade_id)
 
 
 class _Entry(BaseModel):

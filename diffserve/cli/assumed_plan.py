@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from diffserve.catalog import Catalog
+from diffserve.catalog import Catalog, class_of
 from diffserve.core import WorkerInfo
 from diffserve.errors import ConfigError
-from diffserve.planning.gather import class_of, observe_fleet
+from diffserve.planning.gather import observe_fleet
 from diffserve.planning.parameters import PlannerParameters
 from diffserve.planning.planner import make_plan
 from diffserve.planning.solver import choose_solver

@@ -51,7 +51,7 @@ class Options:
         quality_kept: Share of the best variant's accuracy to keep.
         weights: Folder of the models' folders; None: the shipped ones.
         jobs: Processes.
-        class_id: Request class of all that is kept; empty: each cascade is one of its own.
+        class_id: Request class of all that is kept; empty: the chosen cascade is served alone.
     """
 
     out: Path
@@ -105,7 +105,8 @@ def run_build(options: Options, *, as_json: bool) -> None:
     load_catalog(str(catalog))  # what cannot be served must not look finished
     wording = accuracy(len(findings.seeds))
     result = page(choice, profiles, singles, options.quality_kept, wording)
-    made = Made("diffserve cascade build", request.seeds, quick=False)
+    command = "diffserve cascade build" + (f" --class {options.class_id}" * bool(options.class_id))
+    made = Made(command, request.seeds, quick=False)
     written = write_page(result, made, options.out)
     store.forget()
     tell(choice, catalog, written, "right", class_id=options.class_id, as_json=as_json)

@@ -123,7 +123,7 @@ def _write_catalog(
     judged: Judged,
     graded: Sequence[str],
 ) -> Path:
-    """Write the catalog and the discriminators of the cascades that are kept; return the former."""
+    """Write the catalog and the discriminators of its cascades; return the former."""
     out = work.options.out
     out.mkdir(parents=True, exist_ok=True)
     class_id = work.options.class_id

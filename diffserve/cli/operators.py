@@ -14,7 +14,7 @@ from diffserve.cli.output import CliError
 
 Cascade = Annotated[
     str,
-    typer.Option(help="Cascade or class, as `diffserve cascade list` has it; default: theirs."),
+    typer.Option(help="Cascade or class of `diffserve cascade list`; without: the default."),
 ]
 
 slo_app = typer.Typer(help="The promise made to clients.", no_args_is_help=True)

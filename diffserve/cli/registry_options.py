@@ -29,7 +29,7 @@ class RegistryOptions:
         batch_sizes: As they were given.
         budget_s: Time for drawing, seconds.
         quality_kept: Share of the best variant's quality to keep.
-        class_id: Request class of all that is kept; empty: each cascade is one of its own.
+        class_id: Request class of all that is kept; empty: the chosen cascade is served alone.
     """
 
     out: Path

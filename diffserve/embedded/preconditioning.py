@@ -9,10 +9,11 @@ import torch
 from diffusers import ModelMixin, UNet2DConditionModel
 from torch import nn
 
+from diffserve.embedded.denoising import TIMESTEP_SCALE
+
 #: Standard deviation by which an untaught network takes its guess at clean latents to be off.
 GUESS_STD = 0.06
 _LOG_VARIANCE_RANGE = (-16.0, 0.0)
-_TIMESTEP_SCALE = 1000.0
 
 
 # Diffusers loads a class of ours only if its module names `ModelMixin`.
@@ -46,7 +47,7 @@ class PreconditionedUNet(UNet2DConditionModel, ModelMixin):  # type: ignore[misc
         """
         (output,) = super().forward(sample, timestep, *args, **{**kwargs, "return_dict": False})
         guess, log_variance = output.float().chunk(2, dim=1)
-        level = (timestep.float() / _TIMESTEP_SCALE).reshape(-1, 1, 1, 1)
+        level = (timestep.float() / TIMESTEP_SCALE).reshape(-1, 1, 1, 1)
         noisy = sample[:, : guess.shape[1]].float()
         variance = log_variance.clamp(*_LOG_VARIANCE_RANGE).exp()
         total = (1 - level) ** 2 * variance + level**2

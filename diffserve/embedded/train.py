@@ -131,9 +131,13 @@ def _grow(target: str, recipe: PipelineRecipe, options: TrainOptions) -> _Parts:
     medium = _load(MEDIUM, options)
     medium.to("cpu", torch.float32)
     seed_everything(options.seed)
+    # New ones: the configuration of what was loaded says from which folder it was.
+    planner, palette = new_planner(SIZES[target], build_tokenizer()), new_palette(SIZES[target])
+    planner.load_state_dict(medium.text_encoder.state_dict())
+    palette.load_state_dict(medium.palette.state_dict())
     denoiser = new_denoiser(SIZES[target])
     grow(medium.unet, denoiser, torch.Generator().manual_seed(options.seed))
-    return medium.text_encoder, medium.palette, denoiser
+    return planner.eval(), palette, denoiser
 
 
 def _train_discriminators(options: TrainOptions) -> Path:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from diffserve.catalog import Catalog
-from diffserve.core import Cascade, RequestClass, WorkerInfo
+from diffserve.catalog import Catalog, class_of
+from diffserve.core import Cascade, WorkerInfo
 from diffserve.planning.observation import (
     CascadeObservation,
     FleetObservation,
@@ -17,12 +17,6 @@ from diffserve.profiles.latency import LatencyProfile
 
 Profiles = Callable[[str, str], LatencyProfile]
 """``(variant_id, device type)`` -> what a batch takes there, as known now."""
-
-
-def class_of(cascade_id: str, classes: Mapping[str, RequestClass]) -> str:
-    """Return the request class of a cascade: one that names it, else its own."""
-    owners = (c.class_id for c in classes.values() if cascade_id in c.cascade_ids)
-    return next(owners, cascade_id)
 
 
 def observe_fleet(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from diffserve.catalog import Catalog
+from diffserve.catalog import Catalog, class_of
 from diffserve.config import LoadBalancerSettings
 from diffserve.core import Cascade, Plan, WorkerInfo
 from diffserve.planning.bruteforce import EnumerationSolver
-from diffserve.planning.gather import class_of, observe_fleet
+from diffserve.planning.gather import observe_fleet
 from diffserve.planning.observation import QueueState
 from diffserve.planning.planner import PlannerParameters, make_plan
 from diffserve.planning.problem import Objective

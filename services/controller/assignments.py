@@ -87,6 +87,9 @@ class Assigner:
         for worker_id in [w for w in self._running if w not in members]:
             self._cancel(worker_id)
         self._acknowledged = {w: o for w, o in self._acknowledged.items() if w in members}
+        for worker_id, member in members.items():
+            if member.problem and worker_id not in plan.placement:
+                self._membership.set_problem(worker_id, "")
         for worker_id in plan.placement:
             if worker_id in members:
                 self._push_to(members[worker_id], plan.variants_of(worker_id), plan.plan_id)
@@ -98,7 +101,11 @@ class Assigner:
         is_done = self._acknowledged.get(worker_id) == order and all(
             variant_id in member.reported.resident for variant_id in variants
         )
-        if running == order or (running is None and is_done):
+        if running is None and is_done:
+            if member.problem:  # of an order before this one
+                self._membership.set_problem(worker_id, "")
+            return
+        if running == order:
             return
         self._cancel(worker_id)
         self._on_order(variants[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import diffserve
-from diffserve.planning.gather import class_of
+from diffserve.catalog import class_of
 from diffserve.rpc import convert
 from diffserve.rpc.v1 import admin_pb2
 from services.controller.history import Decision

@@ -7,10 +7,10 @@ import itertools
 import math
 from dataclasses import dataclass, field, replace
 
+from diffserve.catalog import class_of
 from diffserve.core import Plan, WorkerInfo
 from diffserve.errors import InputError, OverloadedError
 from diffserve.planning.bruteforce import EnumerationSolver
-from diffserve.planning.gather import class_of
 from diffserve.planning.planner import make_plan
 from diffserve.planning.solver import Solver, choose_solver
 from services.controller.control_loop import planner_parameters

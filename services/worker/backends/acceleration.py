@@ -19,8 +19,8 @@ from services.worker.backends.parts import denoiser_name
 AUTO, OFF = "auto", "off"
 GPU_MODE = "reduce-overhead"
 """Mode that ``auto`` means on CUDA: kernels are compiled and each shape's launches recorded."""
-DECODER_MODE = "default"
-"""What the decoder gets instead: kernels are compiled, launches not recorded."""
+UNRECORDED = {GPU_MODE: "default", "max-autotune": "max-autotune-no-cudagraphs"}
+"""Modes that record launches, and those that compile the same kernels and do not."""
 COMPILER = "inductor"
 NUM_SHAPES_MAX = 64
 """Compiled shapes per network class in a process: batch sizes of all resident variants."""
@@ -41,8 +41,7 @@ def accelerate(pipeline: Any, mode: str) -> None:
     denoiser = getattr(pipeline, denoiser_name(pipeline))
     decoder = getattr(getattr(pipeline, "vae", None), "decoder", None)
     # Recorded launches share their memory, and the decoder works beside the denoiser.
-    modes = {denoiser: mode, decoder: DECODER_MODE if mode == GPU_MODE else mode}
-    for network, its_mode in modes.items():
+    for network, its_mode in ((denoiser, mode), (decoder, UNRECORDED.get(mode, mode))):
         if network is not None:
             network.to(memory_format=torch.channels_last)
             network.forward = _compiled(network.forward, its_mode)

@@ -57,6 +57,24 @@ def test_which_mode_a_setting_means(device: str, setting: str, mode: str) -> Non
     assert acceleration.mode_on(device, setting) == mode
 
 
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune", "default"])
+def test_the_decoder_is_never_recorded(
+    saved: list[Variant], monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """It runs beside the denoiser, and recorded launches share their memory."""
+    modes: list[str] = []
+
+    def noted(forward: Any, **settings: Any) -> Any:
+        modes.append(settings["mode"])
+        return forward
+
+    monkeypatch.setattr(torch, "compile", noted)
+    acceleration.accelerate(diffusers_backend.load_pipeline(saved[0], "cpu"), mode)
+    denoiser, decoder = modes
+    assert denoiser == mode
+    assert decoder in ("default", "max-autotune-no-cudagraphs")
+
+
 @pytest.mark.usefixtures("without_code_generation")
 async def test_a_compiled_network_meets_planned_batch_sizes_only(
     saved: list[Variant], monkeypatch: pytest.MonkeyPatch

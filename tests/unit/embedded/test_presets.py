@@ -52,6 +52,11 @@ def test_single_objects_are_recognised(preset):
     assert np.mean([a == b for a, b in zip(seen, concepts, strict=True)]) >= 0.9
 
 
+def test_no_configuration_names_a_place_on_a_disk():
+    for path in WEIGHTS.rglob("*.json"):
+        assert "_name_or_path" not in path.read_text(), path
+
+
 def test_pipelines_load_where_nothing_else_was_imported():
     """As in a worker, which imports no module but the one that the catalog names."""
     load = (

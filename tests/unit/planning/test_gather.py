@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from diffserve.catalog import Catalog, load_catalog
+from diffserve.catalog import Catalog, class_of, load_catalog
 from diffserve.core import RequestClass, WorkerInfo
-from diffserve.planning.gather import class_of, observe_fleet
+from diffserve.planning.gather import observe_fleet
 from diffserve.planning.observation import FleetObservation
 from diffserve.profiles.curves import BypassPoint
 from diffserve.profiles.latency import LatencyProfile
