@@ -15,7 +15,8 @@ class Checkers:
     """Watches queries, devices and plans.
 
     * Conservation: every query gets exactly one outcome.
-    * No batch is empty or above the cap of the plan in force, and none holds a query twice.
+    * No batch is empty or above the cap that the newest plan with one for its variant gave it: a
+      plan may have no more use for a variant of which queries still wait. None holds a query twice.
     * A device runs one batch at a time, of a variant that it holds.
     * Plan ids only grow.
     * Answers after the deadline are counted as violations.
@@ -71,7 +72,8 @@ class Checkers:
         """A plan is in force."""
         if plan.plan_id <= self._plan_id:
             raise InvariantError(f"plan {plan.plan_id} follows plan {self._plan_id}")
-        self._plan_id, self._caps = plan.plan_id, plan.batch_size_max
+        self._plan_id = plan.plan_id
+        self._caps = {**self._caps, **plan.batch_size_max}
 
     def ended(self, num_violations_late: int) -> None:
         """The run is over."""

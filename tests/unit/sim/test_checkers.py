@@ -41,6 +41,14 @@ def test_correct_run(checkers: Checkers) -> None:
     checkers.ended(1)
 
 
+def test_a_cap_holds_until_another_plan_gives_one(checkers: Checkers) -> None:
+    checkers.planned(Plan(plan_id=2, placement={}, batch_size_max={"other": 1}, cascades={}))
+    checkers.launched(batch("a", "b"))
+    checkers.planned(Plan(plan_id=3, placement={}, batch_size_max={"v": 1}, cascades={}))
+    with pytest.raises(InvariantError, match="the cap is 1"):
+        checkers.launched(batch("a", "b"))
+
+
 def test_query_twice(checkers: Checkers) -> None:
     with pytest.raises(InvariantError, match="entered twice"):
         checkers.submitted("a", 5.0)
