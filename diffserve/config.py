@@ -158,6 +158,12 @@ class WorkerSettings(SharedSettings):
     preload: str = Field(
         "all", description="variants to load at start: all, none or a comma-separated list"
     )
+    scoring: str = Field(
+        "service",
+        pattern="^(service|local)$",
+        description="who scores images: service, the discriminator; local, the worker itself, "
+        "which saves the way and takes the models' memory",
+    )
     score_timeout_s: float = Field(2.0, gt=0, description="longest wait for the discriminator")
     hang_factor: float = Field(
         20.0, gt=1, description="a batch this many times over its profile marks the device hung"

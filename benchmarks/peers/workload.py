@@ -9,8 +9,8 @@ import numpy as np
 from diffserve.profiles.curves import DeferralProfile
 from diffserve.replay.client import numbered_prompt
 from diffserve.replay.compression import IMAGE_SIDE
+from diffserve.scoring.mock import MockScorer
 from diffserve.sim.workload import Arrival
-from services.discriminator.backends.mock import MockScorer
 from services.worker.backends.mock import draw
 
 LEVELS = (1, 4, 1, 2, 1, 3, 1, 4, 1)

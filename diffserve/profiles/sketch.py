@@ -64,6 +64,12 @@ class QuantileSketch:
             return 1.0
         return self._sorted[min(math.ceil(fraction * len(self._sorted)), len(self._sorted) - 1)]
 
+    def quantiles(self, count: int) -> tuple[float, ...]:
+        """Return ``count`` evenly spaced scores of the window, ascending; all if it has fewer."""
+        size = len(self._sorted)
+        count = min(count, size)
+        return tuple(self._sorted[int((index + 0.5) * size / count)] for index in range(count))
+
     def forget(self, num_kept: int) -> None:
         """Forget all but the newest scores: the older ones say nothing of those to come."""
         kept = list(self._recent)[-num_kept:]

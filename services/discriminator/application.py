@@ -35,7 +35,7 @@ class DiscriminatorApplication:
         Raises:
             ConfigError: one cannot be loaded.
         """
-        await self.scoring.start(self._settings.device, self._settings.num_threads)
+        await self.scoring.thread.start(self._settings.device, self._settings.num_threads)
         sketches = self.scoring.populations.sketches
         if self._store is not None:
             follower = ActivationFollower(self._store, self._catalog, self.scoring.add_cascades)
@@ -54,7 +54,7 @@ class DiscriminatorApplication:
     async def drain(self) -> None:
         """Refuse new work; finish what waits."""
         self.servicer.unavailable = "draining"
-        await self.scoring.wait_until_idle()
+        await self.scoring.thread.wait_until_idle()
 
     async def stop(self) -> None:
         """Save the sketches a last time and release everything."""
@@ -65,6 +65,6 @@ class DiscriminatorApplication:
             await self._keeper.save()
         if self._store is not None:
             await self._store.close()
-        self.scoring.close()
+        self.scoring.thread.close()
         if self._tracing is not None:
             await self._tracing.close()

@@ -15,8 +15,8 @@ from diffserve.profiles.calibration import GainCalibration, ScoredPair
 from diffserve.profiles.drift import Drift, DriftMonitor, drift_sentence
 from diffserve.profiles.sketch import QuantileSketch
 from diffserve.rpc.v1 import common_pb2
+from diffserve.scoring.profiles import deferral_profiles
 from diffserve.telemetry.store import STORE_ERRORS, TelemetryStore
-from services.discriminator.profiles import deferral_profiles
 
 logger = logging.getLogger(__name__)
 

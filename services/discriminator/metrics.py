@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from diffserve.core import Population
 from diffserve.observability.instruments import Instruments, Sample
@@ -20,11 +20,14 @@ class DiscriminatorMetrics:
         self.instruments = Instruments("discriminator", self._read)
         self._learnt = learnt
 
-    def scored(self, name: str, num_images: int, seconds: float, *, is_heavy: bool) -> None:
-        """Count the images of one request, and the seconds it took."""
+    def scored(
+        self, name: str, num_images: int, batches_s: Iterable[float], *, is_heavy: bool
+    ) -> None:
+        """Count images, and the seconds that scoring each batch of them took."""
         stage = "heavy" if is_heavy else "light"
         self.instruments.count("discriminator_scores_total", name, stage, amount=num_images)
-        self.instruments.observe("discriminator_scoring_seconds", seconds, name)
+        for seconds in batches_s:
+            self.instruments.observe("discriminator_scoring_seconds", seconds, name)
 
     def joined(self, population: Population, confidence: float) -> None:
         """Count a confidence that its population's sketch keeps."""

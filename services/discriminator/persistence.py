@@ -6,8 +6,8 @@ import asyncio
 import logging
 
 from diffserve.core import Population
+from diffserve.scoring.populations import Populations
 from diffserve.telemetry.store import STORE_ERRORS, TelemetryStore
-from services.discriminator.populations import Populations
 
 logger = logging.getLogger(__name__)
 

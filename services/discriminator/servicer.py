@@ -14,8 +14,10 @@ from diffserve.observability.tracing import Tracing
 from diffserve.rpc import status
 from diffserve.rpc.streams import Send, answer_many
 from diffserve.rpc.v1 import discriminator_pb2, discriminator_pb2_grpc
+from diffserve.scoring.populations import NUM_RANKS, Score
 from services.discriminator.images import read_images
-from services.discriminator.scoring import Score, Scoring
+from services.discriminator.reports import take_in
+from services.discriminator.scoring import Scoring
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -90,6 +92,20 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
             scores=[
                 discriminator_pb2.ImageScore(confidence=s.confidence, percentile=s.percentile)
                 for s in scores
+            ]
+        )
+
+    @status.unary
+    async def Observe(
+        self, request: discriminator_pb2.ObserveRequest, context: Context
+    ) -> discriminator_pb2.ObserveResponse:
+        """Take in what workers scored; tell them what to rank among."""
+        populations = take_in(request, self._scoring)
+        sketches = [self._scoring.populations.sketch(population) for population in populations]
+        return discriminator_pb2.ObserveResponse(
+            sketches=[
+                discriminator_pb2.Quantiles(confidences=sketch.quantiles(NUM_RANKS))
+                for sketch in sketches
             ]
         )
 

@@ -21,7 +21,7 @@ from services.worker import encoding
 from services.worker.backends.base import Picture, settled
 from services.worker.batch import Drawing
 from services.worker.runs import BatchRun
-from services.worker.scoring import ScoringClient
+from services.worker.scoring import ImageScoring
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class _Picture:
 class Answers:
     """Makes the results of released batches."""
 
-    def __init__(self, scoring: ScoringClient) -> None:
+    def __init__(self, scoring: ImageScoring) -> None:
         self._scoring = scoring
         # Pillow and numpy release the interpreter lock in the work that counts.
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="encoder")

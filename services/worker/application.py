@@ -14,7 +14,7 @@ from diffserve.catalog import Catalog
 from diffserve.config import WorkerSettings
 from diffserve.core import Variant
 from diffserve.errors import ConfigError, DiffServeError
-from diffserve.observability.tracing import open_tracing
+from diffserve.observability.tracing import Tracing, open_tracing
 from diffserve.profiles.latency import LatencyProfile
 from diffserve.rpc.server import Health
 from services.worker.answers import Answers
@@ -22,10 +22,11 @@ from services.worker.backends import Backends
 from services.worker.device import DeviceThread
 from services.worker.executor import Executor
 from services.worker.latencies import Latencies
+from services.worker.local_scoring import LocalScoring
 from services.worker.membership import Membership, Standing
 from services.worker.metrics import WorkerMetrics
 from services.worker.residency import Residency
-from services.worker.scoring import ScoringClient
+from services.worker.scoring import ImageScoring, ScoringClient
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class WorkerApplication:
         latency = _latency_on(settings.device_type, catalog)
         self.backends = Backends(settings.device, num_threads, latency, settings.compile)
         self._settings = settings
+        self._num_threads = num_threads
         self._preload = _variants_to_preload(settings.preload, catalog)
         self._device = DeviceThread()
         residency = Residency(
@@ -73,8 +75,8 @@ class WorkerApplication:
         residency.on_loaded, residency.on_evicted = self.metrics.loaded, self.metrics.evicted
         self.executor = Executor(residency, Latencies(latency), self._device, self.metrics)
         self.tracing = open_tracing("worker", settings.otlp_endpoint, settings.worker_id)
-        scoring = ScoringClient(settings.discriminator_address, settings.score_timeout_s)
-        self.answers = Answers(scoring)
+        self._scoring = _scoring_of(settings, catalog, self.tracing)
+        self.answers = Answers(self._scoring)
         self.membership = Membership(
             settings.controller_address, self.standing, self.executor.latencies, self._on_assigned
         )
@@ -102,6 +104,7 @@ class WorkerApplication:
             lambda: self.backends.prepare(self.catalog.variants.values())
         )
         await asyncio.wrap_future(prepared)
+        await self._scoring.start(self.backends.device, self._num_threads)
         await self._load_at_start()
         self._spawn(self.membership.run())
         self._spawn(self._watch(health))
@@ -221,6 +224,15 @@ class WorkerApplication:
     def _cancel_tasks(self) -> None:
         for task in tuple(self._tasks):
             task.cancel()
+
+
+def _scoring_of(
+    settings: WorkerSettings, catalog: Catalog, tracing: Tracing | None
+) -> ImageScoring:
+    address, timeout_s = settings.discriminator_address, settings.score_timeout_s
+    if settings.scoring == "local":
+        return LocalScoring(catalog, address, timeout_s, tracing)
+    return ScoringClient(address, timeout_s)
 
 
 def _latency_on(device_type: str, catalog: Catalog) -> dict[str, LatencyProfile]:

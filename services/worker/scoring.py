@@ -1,10 +1,11 @@
-"""Asks the discriminator for the confidences of a batch."""
+"""Who tells the confidences of a batch: what is asked of them, and the discriminator service."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections.abc import Sequence
+from typing import Protocol
 
 import grpc
 import numpy as np
@@ -22,18 +23,16 @@ _Stream = OpenStream[discriminator_pb2.ScoreRequest, discriminator_pb2.ScoreResp
 RAW_MEDIA_TYPE = "image/x-rgb8"
 
 
-class ScoringClient:
-    """A connection to one discriminator service: one stream, opened anew when it broke."""
+class ImageScoring(Protocol):
+    """Scores images; ``ScoringClient`` and ``LocalScoring`` do."""
 
-    def __init__(self, address: str, timeout_s: float) -> None:
-        """Connect lazily; no request waits longer than ``timeout_s``."""
-        self._address = address
-        self._timeout_s = timeout_s
-        self._channel = open_channel(address)
-        self._stub = discriminator_pb2_grpc.DiscriminatorStub(self._channel)
-        self._stream: _Stream | None = None
-        self._waiting: dict[int, asyncio.Future[discriminator_pb2.ScoreResponse]] = {}
-        self._ids = itertools.count(1)
+    async def start(self, device: str, num_threads: int) -> None:
+        """Load what is needed, before images come.
+
+        Args:
+            device: Where models run.
+            num_threads: CPU threads of theirs.
+        """
 
     async def score(
         self,
@@ -55,6 +54,45 @@ class ScoringClient:
         Raises:
             BackendError: there is none within the budget; says why.
         """
+
+    async def pair(
+        self, light: common_pb2.LightScore, prompt: str, image: NDArray[np.uint8]
+    ) -> None:
+        """Have a heavy image compared with what was said of the light one.
+
+        Raises:
+            BackendError: it was not; says why.
+        """
+
+    async def close(self) -> None:
+        """Release everything."""
+
+
+class ScoringClient:
+    """A connection to one discriminator service: one stream, opened anew when it broke."""
+
+    def __init__(self, address: str, timeout_s: float) -> None:
+        """Connect lazily; no request waits longer than ``timeout_s``."""
+        self._address = address
+        self._timeout_s = timeout_s
+        self._channel = open_channel(address)
+        self._stub = discriminator_pb2_grpc.DiscriminatorStub(self._channel)
+        self._stream: _Stream | None = None
+        self._waiting: dict[int, asyncio.Future[discriminator_pb2.ScoreResponse]] = {}
+        self._ids = itertools.count(1)
+
+    async def start(self, device: str, num_threads: int) -> None:
+        """Do nothing: the service has the models."""
+
+    async def score(
+        self,
+        population: Population,
+        prompts: Sequence[str],
+        images: Sequence[NDArray[np.uint8]],
+        budget_s: float,
+        parents: Sequence[str] = (),
+    ) -> list[discriminator_pb2.ImageScore]:
+        """Ask the service; see ``ImageScoring``."""
         request = discriminator_pb2.ScoreRequest(
             discriminator=population.discriminator,
             variant_id=population.variant_id,
@@ -70,11 +108,7 @@ class ScoringClient:
     async def pair(
         self, light: common_pb2.LightScore, prompt: str, image: NDArray[np.uint8]
     ) -> None:
-        """Let the discriminator compare a heavy image with what it said of the light one.
-
-        Raises:
-            BackendError: it did not; says why.
-        """
+        """Ask the service; see ``ImageScoring``."""
         scored = discriminator_pb2.ScoredImage(prompt=prompt, image=_raw(image), light=light)
         request = discriminator_pb2.ScoreRequest(
             discriminator=light.discriminator, images=[scored], exclude_from_sketch=True

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from diffserve.rpc.v1 import common_pb2 as diffserve_dot_rpc_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$diffserve/rpc/v1/discriminator.proto\x12\x10\x64iffserve.rpc.v1\x1a\x1d\x64iffserve/rpc/v1/common.proto\"\xab\x01\n\x0cScoreRequest\x12\x15\n\rdiscriminator\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.diffserve.rpc.v1.ScoredImage\x12\x1b\n\x13\x65xclude_from_sketch\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\x03\x12\x10\n\x08\x62udget_s\x18\x05 \x01(\x01\x12\x12\n\nvariant_id\x18\x06 \x01(\t\"\x87\x01\n\x0bScoredImage\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12&\n\x05image\x18\x02 \x01(\x0b\x32\x17.diffserve.rpc.v1.Image\x12+\n\x05light\x18\x03 \x01(\x0b\x32\x1c.diffserve.rpc.v1.LightScore\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\"a\n\rScoreResponse\x12,\n\x06scores\x18\x01 \x03(\x0b\x32\x1c.diffserve.rpc.v1.ImageScore\x12\x12\n\nrequest_id\x18\x02 \x01(\x03\x12\x0e\n\x06status\x18\x03 \x01(\x0c\"4\n\nImageScore\x12\x12\n\nconfidence\x18\x01 \x01(\x01\x12\x12\n\npercentile\x18\x02 \x01(\x01\"B\n\x15\x44\x65scribeSketchRequest\x12\x15\n\rdiscriminator\x18\x01 \x01(\t\x12\x12\n\nvariant_id\x18\x02 \x01(\t\"S\n\x16\x44\x65scribeSketchResponse\x12\x12\n\nnum_scores\x18\x01 \x01(\x03\x12\x11\n\tfractions\x18\x02 \x03(\x01\x12\x12\n\nthresholds\x18\x03 \x03(\x01\x32\x90\x02\n\rDiscriminator\x12H\n\x05Score\x12\x1e.diffserve.rpc.v1.ScoreRequest\x1a\x1f.diffserve.rpc.v1.ScoreResponse\x12P\n\tScoreMany\x12\x1e.diffserve.rpc.v1.ScoreRequest\x1a\x1f.diffserve.rpc.v1.ScoreResponse(\x01\x30\x01\x12\x63\n\x0e\x44\x65scribeSketch\x12\'.diffserve.rpc.v1.DescribeSketchRequest\x1a(.diffserve.rpc.v1.DescribeSketchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$diffserve/rpc/v1/discriminator.proto\x12\x10\x64iffserve.rpc.v1\x1a\x1d\x64iffserve/rpc/v1/common.proto\"\xab\x01\n\x0cScoreRequest\x12\x15\n\rdiscriminator\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.diffserve.rpc.v1.ScoredImage\x12\x1b\n\x13\x65xclude_from_sketch\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\x03\x12\x10\n\x08\x62udget_s\x18\x05 \x01(\x01\x12\x12\n\nvariant_id\x18\x06 \x01(\t\"\x87\x01\n\x0bScoredImage\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12&\n\x05image\x18\x02 \x01(\x0b\x32\x17.diffserve.rpc.v1.Image\x12+\n\x05light\x18\x03 \x01(\x0b\x32\x1c.diffserve.rpc.v1.LightScore\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\"a\n\rScoreResponse\x12,\n\x06scores\x18\x01 \x03(\x0b\x32\x1c.diffserve.rpc.v1.ImageScore\x12\x12\n\nrequest_id\x18\x02 \x01(\x03\x12\x0e\n\x06status\x18\x03 \x01(\x0c\"4\n\nImageScore\x12\x12\n\nconfidence\x18\x01 \x01(\x01\x12\x12\n\npercentile\x18\x02 \x01(\x01\"p\n\x0eObserveRequest\x12,\n\x05light\x18\x01 \x03(\x0b\x32\x1d.diffserve.rpc.v1.Confidences\x12\x30\n\x05heavy\x18\x02 \x03(\x0b\x32!.diffserve.rpc.v1.HeavyConfidence\"`\n\x0b\x43onfidences\x12\x15\n\rdiscriminator\x18\x01 \x01(\t\x12\x12\n\nvariant_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63onfidences\x18\x03 \x03(\x01\x12\x11\n\tscoring_s\x18\x04 \x03(\x01\"e\n\x0fHeavyConfidence\x12+\n\x05light\x18\x01 \x01(\x0b\x32\x1c.diffserve.rpc.v1.LightScore\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x11\n\tscoring_s\x18\x03 \x01(\x01\"@\n\x0fObserveResponse\x12-\n\x08sketches\x18\x01 \x03(\x0b\x32\x1b.diffserve.rpc.v1.Quantiles\" \n\tQuantiles\x12\x13\n\x0b\x63onfidences\x18\x01 \x03(\x01\"B\n\x15\x44\x65scribeSketchRequest\x12\x15\n\rdiscriminator\x18\x01 \x01(\t\x12\x12\n\nvariant_id\x18\x02 \x01(\t\"S\n\x16\x44\x65scribeSketchResponse\x12\x12\n\nnum_scores\x18\x01 \x01(\x03\x12\x11\n\tfractions\x18\x02 \x03(\x01\x12\x12\n\nthresholds\x18\x03 \x03(\x01\x32\xe0\x02\n\rDiscriminator\x12H\n\x05Score\x12\x1e.diffserve.rpc.v1.ScoreRequest\x1a\x1f.diffserve.rpc.v1.ScoreResponse\x12P\n\tScoreMany\x12\x1e.diffserve.rpc.v1.ScoreRequest\x1a\x1f.diffserve.rpc.v1.ScoreResponse(\x01\x30\x01\x12N\n\x07Observe\x12 .diffserve.rpc.v1.ObserveRequest\x1a!.diffserve.rpc.v1.ObserveResponse\x12\x63\n\x0e\x44\x65scribeSketch\x12\'.diffserve.rpc.v1.DescribeSketchRequest\x1a(.diffserve.rpc.v1.DescribeSketchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +40,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCORERESPONSE']._serialized_end=498
   _globals['_IMAGESCORE']._serialized_start=500
   _globals['_IMAGESCORE']._serialized_end=552
-  _globals['_DESCRIBESKETCHREQUEST']._serialized_start=554
-  _globals['_DESCRIBESKETCHREQUEST']._serialized_end=620
-  _globals['_DESCRIBESKETCHRESPONSE']._serialized_start=622
-  _globals['_DESCRIBESKETCHRESPONSE']._serialized_end=705
-  _globals['_DISCRIMINATOR']._serialized_start=708
-  _globals['_DISCRIMINATOR']._serialized_end=980
+  _globals['_OBSERVEREQUEST']._serialized_start=554
+  _globals['_OBSERVEREQUEST']._serialized_end=666
+  _globals['_CONFIDENCES']._serialized_start=668
+  _globals['_CONFIDENCES']._serialized_end=764
+  _globals['_HEAVYCONFIDENCE']._serialized_start=766
+  _globals['_HEAVYCONFIDENCE']._serialized_end=867
+  _globals['_OBSERVERESPONSE']._serialized_start=869
+  _globals['_OBSERVERESPONSE']._serialized_end=933
+  _globals['_QUANTILES']._serialized_start=935
+  _globals['_QUANTILES']._serialized_end=967
+  _globals['_DESCRIBESKETCHREQUEST']._serialized_start=969
+  _globals['_DESCRIBESKETCHREQUEST']._serialized_end=1035
+  _globals['_DESCRIBESKETCHRESPONSE']._serialized_start=1037
+  _globals['_DESCRIBESKETCHRESPONSE']._serialized_end=1120
+  _globals['_DISCRIMINATOR']._serialized_start=1123
+  _globals['_DISCRIMINATOR']._serialized_end=1475
 # @@protoc_insertion_point(module_scope)

@@ -162,6 +162,146 @@ class ImageScore(_message.Message):
 Global___ImageScore: _TypeAlias = ImageScore  # noqa: Y015
 
 @_typing.final
+class ObserveRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIGHT_FIELD_NUMBER: _builtins.int
+    HEAVY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def light(self) -> _containers.RepeatedCompositeFieldContainer[Global___Confidences]:
+        """Of light images, each population once. One without any confidences only asks for its sketch."""
+
+    @_builtins.property
+    def heavy(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeavyConfidence]:
+        """Of heavy images whose light ones were scored, too; the sketches stay as they are."""
+
+    def __init__(
+        self,
+        *,
+        light: _abc.Iterable[Global___Confidences] | None = ...,
+        heavy: _abc.Iterable[Global___HeavyConfidence] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heavy", b"heavy", "light", b"light"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObserveRequest: _TypeAlias = ObserveRequest  # noqa: Y015
+
+@_typing.final
+class Confidences(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCRIMINATOR_FIELD_NUMBER: _builtins.int
+    VARIANT_ID_FIELD_NUMBER: _builtins.int
+    CONFIDENCES_FIELD_NUMBER: _builtins.int
+    SCORING_S_FIELD_NUMBER: _builtins.int
+    discriminator: _builtins.str
+    """Name of the scoring model."""
+    variant_id: _builtins.str
+    """Variant that drew the images, as in ScoreRequest."""
+    @_builtins.property
+    def confidences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """0..1, oldest first."""
+
+    @_builtins.property
+    def scoring_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Seconds that scoring each batch of them took."""
+
+    def __init__(
+        self,
+        *,
+        discriminator: _builtins.str = ...,
+        variant_id: _builtins.str = ...,
+        confidences: _abc.Iterable[_builtins.float] | None = ...,
+        scoring_s: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidences", b"confidences", "discriminator", b"discriminator", "scoring_s", b"scoring_s", "variant_id", b"variant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Confidences: _TypeAlias = Confidences  # noqa: Y015
+
+@_typing.final
+class HeavyConfidence(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIGHT_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    SCORING_S_FIELD_NUMBER: _builtins.int
+    confidence: _builtins.float
+    """Confidence of its heavy one, 0..1."""
+    scoring_s: _builtins.float
+    """Seconds that scoring it took."""
+    @_builtins.property
+    def light(self) -> _common_pb2.LightScore:
+        """What was said of the light image of the query."""
+
+    def __init__(
+        self,
+        *,
+        light: _common_pb2.LightScore | None = ...,
+        confidence: _builtins.float = ...,
+        scoring_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["light", b"light"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "light", b"light", "scoring_s", b"scoring_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeavyConfidence: _TypeAlias = HeavyConfidence  # noqa: Y015
+
+@_typing.final
+class ObserveResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKETCHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sketches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quantiles]:
+        """One per entry of `light`, in order."""
+
+    def __init__(
+        self,
+        *,
+        sketches: _abc.Iterable[Global___Quantiles] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sketches", b"sketches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObserveResponse: _TypeAlias = ObserveResponse  # noqa: Y015
+
+@_typing.final
+class Quantiles(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIDENCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def confidences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Evenly spaced ones of the population's recent confidences, ascending: an image's percentile is
+        the share of them below its confidence. All of them where there are few.
+        """
+
+    def __init__(
+        self,
+        *,
+        confidences: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidences", b"confidences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quantiles: _TypeAlias = Quantiles  # noqa: Y015
+
+@_typing.final
 class DescribeSketchRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -45,6 +45,11 @@ class DiscriminatorStub(object):
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreRequest.SerializeToString,
                 response_deserializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreResponse.FromString,
                 _registered_method=True)
+        self.Observe = channel.unary_unary(
+                '/diffserve.rpc.v1.Discriminator/Observe',
+                request_serializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ObserveRequest.SerializeToString,
+                response_deserializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ObserveResponse.FromString,
+                _registered_method=True)
         self.DescribeSketch = channel.unary_unary(
                 '/diffserve.rpc.v1.Discriminator/DescribeSketch',
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.DescribeSketchRequest.SerializeToString,
@@ -71,6 +76,14 @@ class DiscriminatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Observe(self, request, context):
+        """Takes in what workers scored themselves, and tells what they shall rank their images among.
+        INVALID_ARGUMENT: a confidence is outside 0..1. NOT_FOUND: unknown discriminator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DescribeSketch(self, request, context):
         """Current confidence quantiles of one population's sketch.
         """
@@ -90,6 +103,11 @@ def add_DiscriminatorServicer_to_server(servicer, server):
                     servicer.ScoreMany,
                     request_deserializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreRequest.FromString,
                     response_serializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreResponse.SerializeToString,
+            ),
+            'Observe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Observe,
+                    request_deserializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ObserveRequest.FromString,
+                    response_serializer=diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ObserveResponse.SerializeToString,
             ),
             'DescribeSketch': grpc.unary_unary_rpc_method_handler(
                     servicer.DescribeSketch,
@@ -152,6 +170,33 @@ class Discriminator(object):
             '/diffserve.rpc.v1.Discriminator/ScoreMany',
             diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreRequest.SerializeToString,
             diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Observe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/diffserve.rpc.v1.Discriminator/Observe',
+            diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ObserveRequest.SerializeToString,
+            diffserve_dot_rpc_dot_v1_dot_discriminator__pb2.ObserveResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class DiscriminatorStub:
     """The same for any number of requests, on a stream that stays open: a message costs half as much
     as a call. Responses name their request and come in any order.
     """
+    Observe: _grpc.UnaryUnaryMultiCallable[_discriminator_pb2.ObserveRequest, _discriminator_pb2.ObserveResponse]
+    """Takes in what workers scored themselves, and tells what they shall rank their images among.
+    INVALID_ARGUMENT: a confidence is outside 0..1. NOT_FOUND: unknown discriminator.
+    """
     DescribeSketch: _grpc.UnaryUnaryMultiCallable[_discriminator_pb2.DescribeSketchRequest, _discriminator_pb2.DescribeSketchResponse]
     """Current confidence quantiles of one population's sketch."""
 
@@ -52,6 +56,10 @@ class DiscriminatorAsyncStub(DiscriminatorStub):
     ScoreMany: _aio.StreamStreamMultiCallable[_discriminator_pb2.ScoreRequest, _discriminator_pb2.ScoreResponse]  # type: ignore[assignment]
     """The same for any number of requests, on a stream that stays open: a message costs half as much
     as a call. Responses name their request and come in any order.
+    """
+    Observe: _aio.UnaryUnaryMultiCallable[_discriminator_pb2.ObserveRequest, _discriminator_pb2.ObserveResponse]  # type: ignore[assignment]
+    """Takes in what workers scored themselves, and tells what they shall rank their images among.
+    INVALID_ARGUMENT: a confidence is outside 0..1. NOT_FOUND: unknown discriminator.
     """
     DescribeSketch: _aio.UnaryUnaryMultiCallable[_discriminator_pb2.DescribeSketchRequest, _discriminator_pb2.DescribeSketchResponse]  # type: ignore[assignment]
     """Current confidence quantiles of one population's sketch."""
@@ -75,6 +83,16 @@ class DiscriminatorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_discriminator_pb2.ScoreResponse], _abc.AsyncIterator[_discriminator_pb2.ScoreResponse]]:
         """The same for any number of requests, on a stream that stays open: a message costs half as much
         as a call. Responses name their request and come in any order.
+        """
+
+    @_abc_1.abstractmethod
+    def Observe(
+        self,
+        request: _discriminator_pb2.ObserveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_discriminator_pb2.ObserveResponse, _abc.Awaitable[_discriminator_pb2.ObserveResponse]]:
+        """Takes in what workers scored themselves, and tells what they shall rank their images among.
+        INVALID_ARGUMENT: a confidence is outside 0..1. NOT_FOUND: unknown discriminator.
         """
 
     @_abc_1.abstractmethod

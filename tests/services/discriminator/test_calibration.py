@@ -14,9 +14,9 @@ from diffserve.profiles.calibration import NUM_BINS, NUM_PER_BIN_MIN
 from diffserve.profiles.drift import NUM_FRESH, WINDOW
 from diffserve.profiles.sketch import QuantileSketch
 from diffserve.rpc.v1 import common_pb2, discriminator_pb2
+from diffserve.scoring.populations import Populations
 from diffserve.telemetry.store import TelemetryStore
 from services.discriminator.calibration import Learnt, Publisher
-from services.discriminator.populations import Populations
 from tests.services.discriminator.test_discriminator import (
     MOCK,
     raw,
@@ -57,9 +57,9 @@ async def test_a_heavy_image_is_paired_and_leaves_the_sketch_alone() -> None:
 
 async def test_heavy_images_wait_for_nobody_and_nobody_for_them() -> None:
     async with running() as (application, stub):
-        application.scoring._num_waiting = 1
+        application.scoring.thread._num_waiting = 1
         code, _ = await refusal(stub.Score(score_request(heavy("a"))))
-        application.scoring._num_waiting = 0
+        application.scoring.thread._num_waiting = 0
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

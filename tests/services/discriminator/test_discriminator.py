@@ -263,7 +263,7 @@ async def test_unknown_names_are_not_found() -> None:
 async def test_a_scoring_class_is_loaded_moved_and_asked(tmp_path: Path) -> None:
     async with running(catalog_with("HalfScorer", tmp_path), device="cpu") as (application, stub):
         response = await stub.Score(score_request(raw("a", 51), raw("b", 255), name="odd"))
-        scorer: Any = application.scoring._scorers[Population("odd", "")]
+        scorer: Any = application.scoring.thread._scorers[Population("odd", "")]
         assert scorer.device == "cpu"
     assert [s.confidence for s in response.scores] == pytest.approx([0.2, 1.0])
 

@@ -15,8 +15,8 @@ from diffserve.core import Population
 from diffserve.profiles.curves import DeferralProfile
 from diffserve.profiles.sketch import NUM_BORROWED_SCORES
 from diffserve.rpc.v1 import discriminator_pb2, discriminator_pb2_grpc
+from diffserve.scoring.populations import NUM_FOREIGN_MAX
 from diffserve.telemetry.store import TelemetryStore
-from services.discriminator.populations import NUM_FOREIGN_MAX
 from tests.services.discriminator.test_discriminator import (
     catalog_with,
     raw,

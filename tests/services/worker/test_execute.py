@@ -111,7 +111,7 @@ async def test_scoring_is_bounded_by_the_smallest_budget_left(catalog: Catalog) 
             await asyncio.sleep(30.0)
             return []
 
-        scorer.scoring._confidences = never  # type: ignore[assignment]
+        scorer.scoring.thread.confidences = never  # type: ignore[assignment]
         async with running_worker(catalog, discriminator_address=address) as worker:
             asked = request("v-fast", "late", "short", "long", discriminator="mock")
             asked.queries[0].budget_s = 0.001
@@ -126,13 +126,13 @@ async def test_scoring_is_bounded_by_the_smallest_budget_left(catalog: Catalog) 
 async def test_the_next_batch_runs_while_one_is_scored(catalog: Catalog) -> None:
     async with running_discriminator(catalog) as (scorer, address):
         gate = asyncio.Event()
-        real = scorer.scoring._confidences
+        real = scorer.scoring.thread.confidences
 
         async def slow(*args: object) -> list[float]:
             await gate.wait()
             return await real(*args)  # type: ignore[arg-type]
 
-        scorer.scoring._confidences = slow  # type: ignore[assignment]
+        scorer.scoring.thread.confidences = slow  # type: ignore[assignment]
         async with running_worker(catalog, discriminator_address=address) as worker:
             first = asyncio.ensure_future(
                 collect(worker.stub.Execute(request("v-fast", "a", discriminator="mock")))

@@ -61,13 +61,13 @@ async def test_aborted_queries_and_stopped_batches_are_counted() -> None:
 
 async def test_scores_and_confidences_are_counted() -> None:
     scoring = Scoring(mock_catalog({}), sketch_size=64)
-    await scoring.start("cpu", 1)
+    await scoring.thread.start("cpu", 1)
     images = np.zeros((3, 64, 64, 3), np.uint8)
     population = Population("mock", "mock-light")
     scores = await scoring.score(population, images, ["a", "b", "c"])
     await scoring.score(population, images[:1], ["a"], exclude_from_sketch=True)
     found = parsed(scoring.metrics.instruments.exposition().decode())
-    scoring.close()
+    scoring.thread.close()
     name = "diffserve_discriminator_scores_total"
     assert found[f"{name}{{discriminator=mock,stage=light}}"] == 3
     assert found[f"{name}{{discriminator=mock,stage=heavy}}"] == 1

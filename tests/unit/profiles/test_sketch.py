@@ -136,3 +136,15 @@ def test_forgetting_leaves_the_newest() -> None:
     assert sketch.scores() == (0.2, 0.3, 0.4, 0.5)
     sketch.forget(99)
     assert len(sketch) == 4
+
+
+@pytest.mark.parametrize(("size", "count"), [(1000, 10), (3, 10), (10, 10), (0, 4)])
+def test_quantiles_are_spread_evenly_over_the_window(size: int, count: int) -> None:
+    sketch = QuantileSketch(2000, [((7 * index) % size) / size for index in range(size)])
+    quantiles = sketch.quantiles(count)
+    assert len(quantiles) == min(size, count)
+    assert list(quantiles) == sorted(quantiles)
+    ranks = [sketch.percentile(value) for value in quantiles]
+    assert ranks == pytest.approx(
+        [(index + 0.5) / len(quantiles) for index in range(len(quantiles))], abs=1 / (size or 1)
+    )

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from diffserve.catalog import Catalog
 from diffserve.core import Population
 from diffserve.errors import InputError, NotFoundError
 from diffserve.profiles.sketch import QuantileSketch, newcomer_sketch, profile_sketch
-from services.discriminator.profiles import deferral_profiles
+from diffserve.scoring.profiles import deferral_profiles
 
 logger = logging.getLogger(__name__)
 
 NUM_FOREIGN_MAX = 64
 """Populations per discriminator of variants that the catalog lacks: clients could invent names."""
 NAME_LENGTH_MAX = 128
+NUM_RANKS = 256
+"""Quantiles of a sketch that those who score elsewhere rank among."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A confidence and the share of its population's recent ones below it, each in [0, 1]."""
+
+    confidence: float
+    percentile: float
 
 
 class Populations:
@@ -70,6 +81,11 @@ class Populations:
             s for p, s in self.sketches.items() if p.discriminator == population.discriminator
         ]
         return newcomer_sketch(others, self._capacity)
+
+    def ranked(self, population: Population, confidences: Sequence[float]) -> list[Score]:
+        """Return scores of images, each ranked among what its population is known to have."""
+        sketch = self.sketch(population)
+        return [Score(value, sketch.percentile(value)) for value in confidences]
 
     def admit(self, population: Population) -> bool:
         """Return whether confidences may join a population, which exists from then on if so."""

@@ -12,8 +12,8 @@ from diffserve.catalog import Discriminator
 from diffserve.core import Population
 from diffserve.errors import ConfigError
 from diffserve.profiles.curves import DeferralProfile
-from services.discriminator.backends.base import Scorer
-from services.discriminator.backends.mock import MockScorer
+from diffserve.scoring.base import Scorer
+from diffserve.scoring.mock import MockScorer
 
 MOCK_SCORER = "mock"
 
