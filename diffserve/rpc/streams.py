@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -106,12 +106,41 @@ class OpenStream(Generic[RequestT, ReplyT]):
         self._on_broken(self, code, details)
 
 
-Send = Callable[[ReplyT], Awaitable[None]]
+class Outbox(Generic[ReplyT]):
+    """Replies on their way to the client, in order: who sends one need not wait for gRPC."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[ReplyT | asyncio.Future[None]] = deque()
+        self._stirred = asyncio.Event()
+
+    def send(self, reply: ReplyT) -> None:
+        """Send a reply after those before it; the call may break before it has left."""
+        self._waiting.append(reply)
+        self._stirred.set()
+
+    async def sent(self) -> None:
+        """Return when everything that was sent until now has left."""
+        mark: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(mark)
+        self._stirred.set()
+        await mark
+
+    async def write_to(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Write what is sent, until cancelled or the call breaks."""
+        while True:
+            await self._stirred.wait()
+            self._stirred.clear()
+            while self._waiting:
+                reply = self._waiting.popleft()
+                if not isinstance(reply, asyncio.Future):
+                    await context.write(reply)
+                elif not reply.done():
+                    reply.set_result(None)
 
 
 async def answer_many(
     context: grpc.aio.ServicerContext[Any, Any],
-    answer: Callable[[RequestT, Send[ReplyT]], Awaitable[None]],
+    answer: Callable[[RequestT, Outbox[ReplyT]], Coroutine[None, None, None]],
 ) -> None:
     """Serve an open stream: every request is answered by a task of its own.
 
@@ -123,15 +152,11 @@ async def answer_many(
         answer: Answers a request by any number of replies. One that raises breaks the call, so
             that no request waits for an answer that never comes.
     """
-    writing = asyncio.Lock()
-
-    async def send(reply: ReplyT) -> None:
-        async with writing:
-            await context.write(reply)
-
-    async def run(request: RequestT) -> None:
-        await answer(request, send)
-
-    async with asyncio.TaskGroup() as answering:
-        while (request := await context.read()) is not grpc.aio.EOF:
-            answering.create_task(run(request))
+    outbox: Outbox[ReplyT] = Outbox()
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(outbox.write_to(context))
+        async with asyncio.TaskGroup() as answering:
+            while (request := await context.read()) is not grpc.aio.EOF:
+                answering.create_task(answer(request, outbox))
+        await outbox.sent()
+        writing.cancel()

@@ -12,7 +12,7 @@ import grpc
 from diffserve.errors import DiffServeError, UnavailableError
 from diffserve.observability.tracing import Tracing
 from diffserve.rpc import status
-from diffserve.rpc.streams import Send, answer_many
+from diffserve.rpc.streams import Outbox, answer_many
 from diffserve.rpc.v1 import discriminator_pb2, discriminator_pb2_grpc
 from diffserve.scoring.populations import NUM_RANKS, Score
 from services.discriminator.images import read_images
@@ -53,7 +53,7 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
     async def _answer(
         self,
         request: discriminator_pb2.ScoreRequest,
-        send: Send[discriminator_pb2.ScoreResponse],
+        outbox: Outbox[discriminator_pb2.ScoreResponse],
     ) -> None:
         try:
             async with asyncio.timeout(request.budget_s or None):
@@ -64,7 +64,7 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
             why = status.to_bytes(error)
             response = discriminator_pb2.ScoreResponse(status=why)
         response.request_id = request.request_id
-        await send(response)
+        outbox.send(response)
 
     async def _scored(
         self, request: discriminator_pb2.ScoreRequest

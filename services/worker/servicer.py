@@ -10,7 +10,7 @@ import grpc
 
 from diffserve.errors import DiffServeError, UnavailableError
 from diffserve.rpc import status
-from diffserve.rpc.streams import Send, answer_many
+from diffserve.rpc.streams import Outbox, answer_many
 from diffserve.rpc.v1 import worker_pb2, worker_pb2_grpc
 from services.worker.application import WorkerApplication
 from services.worker.batch import known_variant, parse_batch
@@ -49,13 +49,13 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         await answer_many(context, self._execute)
 
     async def _execute(
-        self, request: worker_pb2.ExecuteRequest, send: Send[worker_pb2.ExecuteEvent]
+        self, request: worker_pb2.ExecuteRequest, outbox: Outbox[worker_pb2.ExecuteEvent]
     ) -> None:
         try:
             run = self._accepted(request)
         except DiffServeError as error:
             why = status.to_bytes(error)
-            await send(_ended(request.batch_id, why))
+            outbox.send(_ended(request.batch_id, why))
             return
         try:
             num_left = len(request.queries)
@@ -64,11 +64,12 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
                 num_left -= sum(e.HasField("result") for e in (event, *event.also))
                 if not num_left:
                     event.also.append(_ended(request.batch_id))
-                await send(event)
+                outbox.send(event)
+            if num_left:  # an aborted query whose drawing failed has no result
+                outbox.send(_ended(request.batch_id))
+            await outbox.sent()  # a worker that drains ends once its batches are closed
         finally:
             self._executor.close(run)
-        if num_left:  # an aborted query whose drawing failed has no result
-            await send(_ended(request.batch_id))
 
     def _accepted(self, request: worker_pb2.ExecuteRequest) -> BatchRun:
         """Return a batch that will run, or be closed.

@@ -19,7 +19,7 @@ from diffserve.rpc import convert
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.server import Health
 from diffserve.rpc.status import to_bytes
-from diffserve.rpc.streams import Send, answer_many
+from diffserve.rpc.streams import Outbox, answer_many
 from diffserve.rpc.v1 import (
     common_pb2,
     controller_pb2,
@@ -60,16 +60,16 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
         await answer_many(context, self._answer)
 
     async def _answer(
-        self, request: worker_pb2.ExecuteRequest, send: Send[worker_pb2.ExecuteEvent]
+        self, request: worker_pb2.ExecuteRequest, outbox: Outbox[worker_pb2.ExecuteEvent]
     ) -> None:
         ended = worker_pb2.BatchEnded()
         try:
             async for event in self._execute(request):
                 event.batch_id = request.batch_id
-                await send(event)
+                outbox.send(event)
         except DiffServeError as error:
             ended.status = to_bytes(error)
-        await send(worker_pb2.ExecuteEvent(batch_id=request.batch_id, ended=ended))
+        outbox.send(worker_pb2.ExecuteEvent(batch_id=request.batch_id, ended=ended))
 
     async def _execute(
         self, request: worker_pb2.ExecuteRequest

@@ -11,7 +11,7 @@ from typing import Any, cast
 import grpc
 import pytest
 
-from diffserve.rpc.streams import OpenStream, Send, answer_many
+from diffserve.rpc.streams import OpenStream, Outbox, answer_many
 
 WAIT_S = 10.0
 Stream = OpenStream[bytes, bytes]
@@ -27,7 +27,7 @@ class Echo:
     async def serve(self, _: Any, context: Any) -> None:
         await answer_many(context, self._answer)
 
-    async def _answer(self, request: bytes, send: Send[bytes]) -> None:
+    async def _answer(self, request: bytes, outbox: Outbox[bytes]) -> None:
         self.begun.append(request)
         if request == b"fault":
             raise ValueError("a fault of the service")
@@ -36,7 +36,7 @@ class Echo:
         except asyncio.CancelledError:
             self.cancelled.append(request)
             raise
-        await send(request)
+        outbox.send(request)
 
 
 @dataclass
