@@ -109,9 +109,17 @@ class OpenStream(Generic[RequestT, ReplyT]):
 class Outbox(Generic[ReplyT]):
     """Replies on their way to the client, in order: who sends one need not wait for gRPC."""
 
-    def __init__(self) -> None:
-        self._waiting: deque[ReplyT | asyncio.Future[None]] = deque()
+    def __init__(self, joined: Callable[[list[ReplyT]], list[ReplyT]]) -> None:
+        """Start empty.
+
+        Args:
+            joined: Returns messages that say the same as those given, 1 or more that were sent
+                while another one was being written.
+        """
+        self._waiting: list[ReplyT] = []
+        self._marks: list[asyncio.Future[None]] = []
         self._stirred = asyncio.Event()
+        self._joined = joined
 
     def send(self, reply: ReplyT) -> None:
         """Send a reply after those before it; the call may break before it has left."""
@@ -121,7 +129,7 @@ class Outbox(Generic[ReplyT]):
     async def sent(self) -> None:
         """Return when everything that was sent until now has left."""
         mark: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(mark)
+        self._marks.append(mark)
         self._stirred.set()
         await mark
 
@@ -130,17 +138,19 @@ class Outbox(Generic[ReplyT]):
         while True:
             await self._stirred.wait()
             self._stirred.clear()
-            while self._waiting:
-                reply = self._waiting.popleft()
-                if not isinstance(reply, asyncio.Future):
-                    await context.write(reply)
-                elif not reply.done():
-                    reply.set_result(None)
+            waiting, marks = self._waiting, self._marks
+            self._waiting, self._marks = [], []
+            for message in self._joined(waiting) if waiting else ():
+                await context.write(message)
+            for mark in marks:
+                if not mark.done():
+                    mark.set_result(None)
 
 
 async def answer_many(
     context: grpc.aio.ServicerContext[Any, Any],
     answer: Callable[[RequestT, Outbox[ReplyT]], Coroutine[None, None, None]],
+    joined: Callable[[list[ReplyT]], list[ReplyT]] = lambda replies: replies,
 ) -> None:
     """Serve an open stream: every request is answered by a task of its own.
 
@@ -151,8 +161,9 @@ async def answer_many(
         context: Of the call.
         answer: Answers a request by any number of replies. One that raises breaks the call, so
             that no request waits for an answer that never comes.
+        joined: See ``Outbox``.
     """
-    outbox: Outbox[ReplyT] = Outbox()
+    outbox = Outbox(joined)
     async with asyncio.TaskGroup() as group:
         writing = group.create_task(outbox.write_to(context))
         async with asyncio.TaskGroup() as answering:

@@ -174,18 +174,18 @@ class WorkerClients:
         return client.stream
 
     def _happened(self, message: worker_pb2.ExecuteEvent) -> None:
-        execution = self._executions.get(message.batch_id)
-        if execution is None:
-            return  # it was given up
         for event in (message, *message.also):
+            execution = self._executions.get(event.batch_id)
+            if execution is None:
+                continue  # it was given up
             if not event.HasField("ended"):
                 execution.has_started = True
                 execution.on_event(event)
             elif event.ended.status:
                 code, error = from_bytes(event.ended.status)
-                self._end(message.batch_id, code, error)
+                self._end(event.batch_id, code, error)
             else:
-                self._end(message.batch_id)
+                self._end(event.batch_id)
 
     def _broken(self, stream: _Stream, code: grpc.StatusCode, details: str) -> None:
         for batch_id in [b for b, e in self._executions.items() if e.stream is stream]:

@@ -19,6 +19,8 @@ from services.worker.tracing import RunTrace
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+JOINED_BYTES_MAX = 65536
+"""Of a message for several events; larger images travel alone."""
 TOGETHER_S = 0.001
 """A batch that takes no longer tells of its beginning and its end in one message."""
 
@@ -46,7 +48,7 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         self, request_iterator: AsyncIterator[worker_pb2.ExecuteRequest], context: Context
     ) -> None:
         """Run every batch of an open stream; see the protocol."""
-        await answer_many(context, self._execute)
+        await answer_many(context, self._execute, _joined)
 
     async def _execute(
         self, request: worker_pb2.ExecuteRequest, outbox: Outbox[worker_pb2.ExecuteEvent]
@@ -58,15 +60,10 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
             outbox.send(_ended(request.batch_id, why))
             return
         try:
-            num_left = len(request.queries)
             async for event in self._events(run):
                 event.batch_id = request.batch_id
-                num_left -= sum(e.HasField("result") for e in (event, *event.also))
-                if not num_left:
-                    event.also.append(_ended(request.batch_id))
                 outbox.send(event)
-            if num_left:  # an aborted query whose drawing failed has no result
-                outbox.send(_ended(request.batch_id))
+            outbox.send(_ended(request.batch_id))
             await outbox.sent()  # a worker that drains ends once its batches are closed
         finally:
             self._executor.close(run)
@@ -91,21 +88,20 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
 
     async def _events(self, run: BatchRun) -> AsyncIterator[worker_pb2.ExecuteEvent]:
         await run.started.wait()
-        events: list[worker_pb2.ExecuteEvent] = []
         if run.started_s is not None:
+            if not run.spec.reports_progress:
+                await _wait_shortly(run)
             staged_s = run.started_s - run.accepted_s
             started = worker_pb2.ExecutionStarted(staged_s=staged_s)
-            events.append(worker_pb2.ExecuteEvent(started=started))
-            if run.spec.reports_progress or not await _is_over_soon(run):
-                yield events.pop()
+            yield worker_pb2.ExecuteEvent(started=started)
         async for progress in _progress(run):
             yield worker_pb2.ExecuteEvent(progress=progress)
         if run.started_s is not None:
             released = worker_pb2.DeviceReleased(execution_s=run.execution.execution_s)
-            events.append(worker_pb2.ExecuteEvent(released=released))
-            yield _together(events)
+            yield worker_pb2.ExecuteEvent(released=released)
         async for results in self._application.answers.of(run):
-            yield _together([worker_pb2.ExecuteEvent(result=result) for result in results])
+            for result in results:
+                yield worker_pb2.ExecuteEvent(result=result)
 
     @status.unary
     async def Abort(
@@ -173,19 +169,26 @@ def _ended(batch_id: int, why: bytes = b"") -> worker_pb2.ExecuteEvent:
     return worker_pb2.ExecuteEvent(batch_id=batch_id, ended=worker_pb2.BatchEnded(status=why))
 
 
-async def _is_over_soon(run: BatchRun) -> bool:
-    """Return whether the device is done with a batch almost as soon as it began."""
+async def _wait_shortly(run: BatchRun) -> None:
+    """Give the device the time to be done with a batch almost as soon as it began."""
     timer = asyncio.get_running_loop().call_later(TOGETHER_S, run.stirred.set)
     await run.stirred.wait()
     timer.cancel()
-    return run.released.is_set()
 
 
-def _together(events: list[worker_pb2.ExecuteEvent]) -> worker_pb2.ExecuteEvent:
-    """Return one message for several events."""
-    first, *others = events
-    first.also.extend(others)
-    return first
+def _joined(events: list[worker_pb2.ExecuteEvent]) -> list[worker_pb2.ExecuteEvent]:
+    """Return as few messages as may be for events in order, none of them large."""
+    messages: list[worker_pb2.ExecuteEvent] = []
+    room_bytes = 0
+    for event in events:
+        num_bytes = event.ByteSize()
+        if num_bytes <= room_bytes:
+            messages[-1].also.append(event)
+            room_bytes -= num_bytes
+        else:
+            messages.append(event)
+            room_bytes = JOINED_BYTES_MAX - num_bytes
+    return messages
 
 
 async def _progress(run: BatchRun) -> AsyncIterator[worker_pb2.StepProgress]:

@@ -122,7 +122,7 @@ class ExecuteEvent(_message.Message):
     ALSO_FIELD_NUMBER: _builtins.int
     BATCH_ID_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.int
-    """Whose it is; set on ExecuteMany, where an event and those in its `also` are of one batch."""
+    """Whose it is; set on ExecuteMany, in those of `also`, too."""
     @_builtins.property
     def started(self) -> Global___ExecutionStarted:
         """The device began."""
@@ -147,8 +147,8 @@ class ExecuteEvent(_message.Message):
 
     @_builtins.property
     def also(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExecuteEvent]:
-        """What else happened before this message left, in order; none of these has any itself. Sending
-        a message costs more than most of what happens.
+        """On ExecuteMany: what else happened before this message left, to this batch and others, in
+        order; none of these has any itself. Sending a message costs more than most of what happens.
         """
 
     def __init__(
