@@ -159,10 +159,11 @@ class WorkerSettings(SharedSettings):
         "all", description="variants to load at start: all, none or a comma-separated list"
     )
     scoring: str = Field(
-        "service",
-        pattern="^(service|local)$",
+        "",
+        pattern="^(|service|local)$",
         description="who scores images: service, the discriminator; local, the worker itself, "
-        "which saves the way and takes the models' memory",
+        "which saves the way and takes the models' memory; empty: local with diffserve up, which "
+        "has everything on one machine, else service",
     )
     score_timeout_s: float = Field(2.0, gt=0, description="longest wait for the discriminator")
     hang_factor: float = Field(

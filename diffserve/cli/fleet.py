@@ -108,7 +108,7 @@ def plan_fleet(
         "controller_address": address["controller"],
         "host": settings.host,
     }
-    environment = _thread_environment(workers, cores)
+    environment = {**_thread_environment(workers, cores), **_scoring_environment()}
 
     def service(name: str, kind: str, **own: str) -> ChildSpec:
         # The load balancer has an HTTP port already.
@@ -192,6 +192,12 @@ def _thread_environment(workers: int, cores: int) -> dict[str, str]:
     if load_settings(WorkerSettings, environ=os.environ).num_threads == 0:
         chosen[f"{PREFIX}WORKER_NUM_THREADS"] = threads
     return chosen
+
+
+def _scoring_environment() -> dict[str, str]:
+    """Return variables that have workers score their own images, unless the user chose."""
+    chosen = load_settings(WorkerSettings, environ=os.environ).scoring
+    return {} if chosen else {f"{PREFIX}WORKER_SCORING": "local"}
 
 
 def _ports(settings: UpSettings, workers: int) -> dict[str, int]:

@@ -89,12 +89,16 @@ def representative_scores(profile: DeferralProfile, count: int) -> tuple[float, 
     push the oldest out of the window, what is left of the profile keeps its shape.
     """
     points = _points(profile)
+    return scattered([_score_at((index + 0.5) / count, points) for index in range(count)])
+
+
+def scattered(ascending: Sequence[float]) -> tuple[float, ...]:
+    """Return scores in an order of which every stretch is spread over the whole range."""
+    count = len(ascending)
     stride = round(count * (math.sqrt(5.0) - 1.0) / 2.0)
     while math.gcd(stride, count) != 1:
         stride += 1
-    return tuple(
-        _score_at((index * stride % count + 0.5) / count, points) for index in range(count)
-    )
+    return tuple(ascending[index * stride % count] for index in range(count))
 
 
 def score_of_rank(profile: DeferralProfile, rank: float) -> float:

@@ -96,6 +96,12 @@ class Populations:
         self.sketches[population] = self.sketch(population)
         return True
 
+    def join(self, population: Population, confidences: Iterable[float]) -> None:
+        """Take confidences, oldest first, into the sketch of a population that may have one."""
+        if self.admit(population):
+            for value in confidences:
+                self.sketches[population].add(value)
+
     def restore(self, population: Population, confidences: Iterable[float]) -> None:
         """Put what an earlier process saw, oldest first, in place of what is known.
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from diffserve.catalog import Catalog
 from diffserve.core import Population
 from diffserve.errors import BackendError, OverloadedError
-from diffserve.scoring import load_scorers
 from diffserve.scoring.base import Scorer
+from diffserve.scoring.loading import load_scorers
 from diffserve.scoring.profiles import deferral_profiles
 
 NUM_WAITING_MAX = 64
@@ -64,7 +64,11 @@ class ScoringThread:
         return self._num_waiting > 0
 
     async def confidences(
-        self, population: Population, images: NDArray[np.uint8], prompts: Sequence[str]
+        self,
+        population: Population,
+        images: NDArray[np.uint8],
+        prompts: Sequence[str],
+        limit_s: float | None = None,
     ) -> list[float]:
         """Return how confident a discriminator is of images, each in [0, 1].
 
@@ -72,10 +76,12 @@ class ScoringThread:
             population: A discriminator of the catalog, and who drew the images.
             images: (batch, height, width, 3).
             prompts: One per image.
+            limit_s: Nobody waits for longer; None: somebody does.
 
         Raises:
             OverloadedError: too many requests wait.
             BackendError: the model failed.
+            TimeoutError: it took longer than ``limit_s``.
         """
         if self._num_waiting >= NUM_WAITING_MAX:
             raise OverloadedError("too many waiting", predicted_wait_s=1.0, retry_after_s=1.0)
@@ -89,7 +95,9 @@ class ScoringThread:
         self._idle.clear()
         try:
             # Cancelled with the call: a caller that gave up takes no time of the thread.
-            values, seconds = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            async with asyncio.timeout(limit_s):
+                loop = asyncio.get_running_loop()
+                values, seconds = await loop.run_in_executor(self._thread, work)
         finally:
             self._num_waiting -= 1
             if not self._num_waiting:

@@ -99,7 +99,7 @@ class Door:
                 live = self._dispatcher.find(single.query_id) if request.query_id else None
                 is_new = live is None
                 if live is None:
-                    live = self._query_of(single, name, budget_s)
+                    live = self._query_of(single, single.query_id or base_id, name, budget_s)
                     live.is_repeatable = bool(request.query_id)
                     live.index = index
                 else:
@@ -118,7 +118,7 @@ class Door:
             self._dispatcher.leave(live, listener)  # only acts if it has not ended
 
     def _query_of(
-        self, request: generation_pb2.GenerateRequest, name: str, budget_s: float
+        self, request: generation_pb2.GenerateRequest, query_id: str, name: str, budget_s: float
     ) -> LiveQuery:
         """Return a new query for one image."""
         cascade = self._catalog.current.cascades[self._dispatcher.balancer.route(name)]
@@ -128,7 +128,7 @@ class Door:
             budgets_s.append(request.deadline_s)
         parameters = self._complete(request.parameters, cascade.heavy)
         query = Query(
-            query_id=request.query_id or uuid.uuid4().hex,
+            query_id=query_id,
             cascade_id=cascade.cascade_id,
             arrival_s=now_s,
             deadline_s=now_s + min(budgets_s),

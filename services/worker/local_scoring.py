@@ -15,9 +15,12 @@ from diffserve.core import Population
 from diffserve.errors import BackendError, DiffServeError
 from diffserve.observability.tracing import Tracing
 from diffserve.rpc.v1 import common_pb2, discriminator_pb2
-from diffserve.scoring.populations import NUM_RANKS, Populations, Score
+from diffserve.scoring.populations import Populations, Score
 from diffserve.scoring.thread import ScoringThread
 from services.worker.reports import Reports
+
+SKETCH_SIZE = 1024
+"""Confidences to rank among, per population, should no answer of the discriminator come."""
 
 
 class LocalScoring:
@@ -39,7 +42,7 @@ class LocalScoring:
             tracing: Of this worker; None: nothing is traced.
         """
         self._thread = ScoringThread(catalog)
-        self._populations = Populations(catalog, NUM_RANKS)
+        self._populations = Populations(catalog, SKETCH_SIZE)
         self._reports = Reports(address, self._populations)
         self._timeout_s = timeout_s
         self._tracing = tracing
@@ -72,6 +75,8 @@ class LocalScoring:
         confidences = await self._confidences(population, prompts, images, budget_s)
         ended_s = time.monotonic()
         scores = self._populations.ranked(population, confidences)
+        # The discriminator's answer will put those of all workers in their place.
+        self._populations.join(population, confidences)
         self._reports.light(population, confidences, ended_s - started_s)
         if self._tracing is not None:
             _trace(self._tracing, parents, population, scores, (started_s, ended_s))
@@ -116,8 +121,7 @@ class LocalScoring:
         limit_s = min(self._timeout_s, budget_s)
         try:
             self._populations.checked(population.discriminator, population.variant_id)
-            async with asyncio.timeout(limit_s):
-                return await self._thread.confidences(population, np.stack(images), prompts)
+            return await self._thread.confidences(population, np.stack(images), prompts, limit_s)
         except TimeoutError:
             raise BackendError(f"scoring took longer than {limit_s:.3g} s") from None
         except DiffServeError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import grpc
 
 from diffserve.core import Population
+from diffserve.profiles.sketch import scattered
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.v1 import common_pb2, discriminator_pb2, discriminator_pb2_grpc
 from diffserve.scoring.populations import Populations
@@ -106,7 +107,7 @@ class Reports:
         self._is_reachable = True
         for population, sketch in zip(asked, response.sketches, strict=True):
             if sketch.confidences:
-                self._populations.restore(population, sketch.confidences)
+                self._populations.restore(population, scattered(sketch.confidences))
 
     async def close(self) -> None:
         """Report what is left and close the connection."""

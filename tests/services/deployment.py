@@ -42,6 +42,7 @@ async def running_deployment(
     cascade_ids: tuple[str, ...] = ("mock",),
     activation: str = "",
     endpoint: str = "",
+    scoring: str = "service",
 ) -> AsyncIterator[Deployment]:
     """Serve a plan that defers ``share`` in each cascade; a worker has the name of its variant.
 
@@ -60,6 +61,7 @@ async def running_deployment(
                     preload=variant_id,
                     discriminator_address=address,
                     otlp_endpoint=endpoint,
+                    scoring=scoring,
                 )
             )
             addresses[variant_id] = worker.address

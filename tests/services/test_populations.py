@@ -54,8 +54,9 @@ async def drawn(
     return list(await asyncio.gather(*(one(*row) for row in enumerate(confidences))))
 
 
+@pytest.mark.parametrize("scoring", ["service", "local"])
 async def test_an_activated_cascade_defers_its_share_and_the_former_one_still_does(
-    tmp_path: Path,
+    tmp_path: Path, scoring: str
 ) -> None:
     path = tmp_path / "running.toml"
     path.write_text(scored_by_prompt(RUNNING, tmp_path))
@@ -67,7 +68,11 @@ async def test_an_activated_cascade_defers_its_share_and_the_former_one_still_do
     generator = np.random.default_rng(3)
     async with (
         running_deployment(
-            catalog, SHARE, cascade_ids=("near", "far"), activation=activation
+            catalog,
+            SHARE,
+            cascade_ids=("near", "far"),
+            activation=activation,
+            scoring=scoring,
         ) as deployment,
         AsyncClient(deployment.door) as client,
     ):
@@ -76,6 +81,7 @@ async def test_an_activated_cascade_defers_its_share_and_the_former_one_still_do
             drawn(client, "near", generator.uniform(0.0, 1.0, NUM_QUERIES).tolist()),
             drawn(client, "far", generator.uniform(0.0, 0.1, NUM_QUERIES).tolist()),
         )
+        await asyncio.sleep(0.5)  # until workers have reported what they scored themselves
         sketches = deployment.discriminator.scoring.populations.sketches
         drifts = deployment.discriminator.scoring.learnt.drifts()
     tiny, mid = Population("scorer", "tiny"), Population("scorer", "mid")

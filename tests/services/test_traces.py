@@ -98,14 +98,17 @@ async def received(receiver: Receiver, names: set[str]) -> dict[str, Span]:
     return {span.name: span for span in receiver.spans}
 
 
-async def test_one_query_is_one_trace_with_every_stage(application_traces: None) -> None:
+@pytest.mark.parametrize("scoring", ["service", "local"])
+async def test_one_query_is_one_trace_with_every_stage(
+    application_traces: None, scoring: str
+) -> None:
     names = {
         *("query", "light_queue", "light_batch", "heavy_queue", "heavy_batch"),
         *("staged", "execute", "encode", "score", "discriminate"),
     }
     async with running_receiver() as (receiver, endpoint):
         async with (
-            running_deployment(MOCK, share=1.0, endpoint=endpoint) as deployment,
+            running_deployment(MOCK, share=1.0, endpoint=endpoint, scoring=scoring) as deployment,
             AsyncClient(deployment.door) as client,
         ):
             image = await client.generate("an owl")
@@ -132,9 +135,8 @@ async def test_one_query_is_one_trace_with_every_stage(application_traces: None)
         assert spans[name].attributes["query_id"] == image.query_id
     assert spans["heavy_batch"].attributes["variant_id"] == "mock-heavy"
     assert spans["heavy_batch"].attributes["batch_size"] == 1
-    assert {span.service for span in receiver.spans} == {
-        f"diffserve-{service}" for service in ("loadbalancer", "worker", "discriminator")
-    }
+    services = ("loadbalancer", "worker", *(("discriminator",) if scoring == "service" else ()))
+    assert {span.service for span in receiver.spans} == {f"diffserve-{name}" for name in services}
     whole = spans["query"]
     for span in receiver.spans:
         assert whole.start_ns - 10**7 <= span.start_ns <= span.end_ns <= whole.end_ns + 10**8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -147,17 +148,16 @@ async def test_an_unknown_discriminator_costs_the_score_only(catalog: Catalog) -
 
 async def test_scoring_is_bounded_by_the_budget_left(catalog: Catalog) -> None:
     async with running_worker(catalog, scoring="local") as worker:
-
-        async def never(*args: object) -> list[float]:
-            await asyncio.sleep(30.0)
-            return []
-
-        worker.application._scoring._thread.confidences = never  # type: ignore[attr-defined]
+        thread = worker.application._scoring._thread  # type: ignore[attr-defined]
+        thread._newest_s.clear()  # as if no one knew yet how fast it is
+        gate = threading.Event()
+        thread._thread.submit(gate.wait, 5.0)  # another batch is being scored, and takes long
         asked = request("v1", "late", "short", discriminator="mock")
         asked.queries[0].budget_s = 0.001
         asked.queries[1].budget_s = 0.3
         started_s = time.monotonic()
         answer = await collect(worker.stub.Execute(asked))
         took_s = time.monotonic() - started_s
+        gate.set()
     assert 0.2 < took_s < 1.5
     assert all("longer than" in r.scoring_error for r in answer.results.values())

@@ -84,6 +84,15 @@ def test_thread_count_of_the_user_stays(monkeypatch: pytest.MonkeyPatch) -> None
     assert environment["OMP_NUM_THREADS"] == "3"
 
 
+def test_workers_score_their_own_images_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DIFFSERVE_WORKER_SCORING", raising=False)
+    assert named(fleet_of(), "worker-0").environment["DIFFSERVE_WORKER_SCORING"] == "local"
+    monkeypatch.setenv("DIFFSERVE_WORKER_SCORING", "service")
+    assert "DIFFSERVE_WORKER_SCORING" not in named(fleet_of(), "worker-0").environment
+
+
 def test_many_workers_step_over_the_other_ports() -> None:
     base = 39_000 + os.getpid() % 1000
     ports = {"worker_port": base, "discriminator_port": base + 2}
