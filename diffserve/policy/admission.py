@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from diffserve.core import RefusalCause
@@ -44,6 +45,12 @@ def predicted_wait_s(load: PoolLoad, profile: LatencyProfile) -> float:
     return (load.busy_work_s + batches_ahead * profile.execution_s(cap)) / load.num_workers
 
 
+def predicted_answer_s(load: PoolLoad, profile: LatencyProfile) -> float:
+    """Return the expected seconds until a new query is drawn, in a batch with those before it."""
+    cap = min(load.batch_size_max, profile.batch_size_max)
+    return predicted_wait_s(load, profile) + profile.execution_s(min(cap, load.num_ahead % cap + 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a query is refused at the door, and what would help.
@@ -68,11 +75,21 @@ def admit(
     budget_s: float,
     queue_length: int,
     queue_length_max: int,
+    behind_s: Sequence[float] = (),
 ) -> Refusal | None:
     """Return None to admit, or the refusal.
 
     An idle worker always takes the query: if the profile were wrong, only execution can tell.
     With no worker at all the query may wait: one may come back within its budget.
+
+    Args:
+        load: As the query finds it.
+        profile: Of its variant.
+        budget_s: Seconds that it has.
+        queue_length: Queries waiting, and how many may.
+        queue_length_max: See ``queue_length``.
+        behind_s: Seconds that those have whom it would go before, in order of service. They were
+            admitted: it may not cost any of them its deadline.
     """
     if queue_length >= queue_length_max:
         wait_s = predicted_wait_s(load, profile)
@@ -80,16 +97,34 @@ def admit(
         return replace(refusal, cause=RefusalCause.QUEUE_FULL)
     if load.num_workers == 0 or load.num_idle > 0:
         return None
-    wait_s = predicted_wait_s(load, profile)
-    cap = min(load.batch_size_max, profile.batch_size_max)
-    answer_s = wait_s + profile.execution_s(min(cap, load.num_ahead % cap + 1))
-    if answer_s <= budget_s:
-        return None
-    return _refusal(
-        f"an answer would take {answer_s:.2f} s and the deadline is in {budget_s:.2f} s",
-        answer_s,
-        budget_s,
-    )
+    answer_s = predicted_answer_s(load, profile)
+    if answer_s > budget_s:
+        return _refusal(
+            f"an answer would take {answer_s:.2f} s and the deadline is in {budget_s:.2f} s",
+            answer_s,
+            budget_s,
+        )
+    if _displaces(load, profile, behind_s):
+        last = replace(load, num_ahead=load.num_ahead + len(behind_s))
+        return _refusal(
+            "an answer in time would cost a query that waits already its own",
+            predicted_answer_s(last, profile),
+            budget_s,
+        )
+    return None
+
+
+def _displaces(load: PoolLoad, profile: LatencyProfile, behind_s: Sequence[float]) -> bool:
+    """Return whether one more before them makes a query late that would not have been."""
+    answer_s = predicted_answer_s(load, profile)
+    for num_between, budget_s in enumerate(behind_s, start=1):
+        usual_s = answer_s
+        answer_s = predicted_answer_s(
+            replace(load, num_ahead=load.num_ahead + num_between), profile
+        )
+        if usual_s <= budget_s < answer_s:
+            return True
+    return False
 
 
 def _refusal(reason: str, answer_s: float, budget_s: float) -> Refusal:

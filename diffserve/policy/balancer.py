@@ -162,6 +162,7 @@ class Balancer:
             budget_s=query.deadline_s - self._parameters.answer_margin_s - now_s,
             queue_length=len(pool.queue),
             queue_length_max=self._parameters.queue_length_max,
+            behind_s=self._stages.behind_s(progress, now_s),
         )
         if refusal is not None:
             return [self._refuse(progress, refusal)]

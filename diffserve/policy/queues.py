@@ -95,6 +95,12 @@ class DeadlineQueue:
         """Return how many waiting queries a new one like this would stand behind."""
         return bisect.bisect_right(self._served, (priority, deadline_s, self._sequence + 1, ""))
 
+    def behind(self, deadline_s: float, priority: Priority, count: int) -> list[Query]:
+        """Return the first ``count`` of a priority that a new query would go before."""
+        start = self.num_ahead(deadline_s, priority)
+        served = self._served[start : start + count]
+        return [self._queries[key[3]][0] for key in served if key[0] == priority]
+
     def oldest_age_s(self, now_s: float) -> float:
         """Return how long the longest-waiting query has waited; 0 when empty."""
         return max(

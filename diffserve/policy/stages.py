@@ -13,6 +13,9 @@ from diffserve.policy.pool import Pool
 from diffserve.policy.progress import UNSCORED_RANK, Phase, Progress
 from diffserve.policy.routing import ClassRouter
 
+NUM_BEHIND_MAX = 64
+"""Waiting queries looked at for whether a new one before them would make them late."""
+
 
 class Stages:
     """Moves queries into and out of the queues of the fleet's pools."""
@@ -93,6 +96,14 @@ class Stages:
         progress.is_bypassed = True
         progress.light_by_s = progress.query.deadline_s - last_s
         self.enqueue_heavy(progress, now_s)
+
+    def behind_s(self, progress: Progress, now_s: float) -> list[float]:
+        """Return the seconds that those have whom a new query would go before, in that order."""
+        query = progress.query
+        behind = self.pool_of(progress).queue.behind(
+            query.deadline_s, query.priority, NUM_BEHIND_MAX
+        )
+        return [other.deadline_s - self._margin_s - now_s for other in behind]
 
     def leave(self, progress: Progress) -> None:
         """Take a query out of the queue that it waits in, if it does."""

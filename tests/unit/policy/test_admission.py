@@ -49,6 +49,26 @@ def test_idle_worker_takes_even_a_hopeless_query() -> None:
     assert admit(load(num_idle=1), LIGHT, budget_s=0.01, **options) is None
 
 
+@pytest.mark.parametrize(
+    ("behind_s", "is_admitted"),
+    [
+        ((), True),
+        ((0.8, 0.9), True),  # both still fit into the batch
+        ((0.38, 0.9), False),  # alone it is done at 0.35 s, with one before it at 0.4
+        ((0.9, 0.42), False),  # second it is done at 0.4 s, third at 0.45
+        ((0.1, 0.2), True),  # late anyway
+    ],
+)
+def test_none_that_waits_is_made_late(behind_s: tuple[float, ...], is_admitted: bool) -> None:
+    options = {"queue_length": 2, "queue_length_max": 100}
+    busy = load(busy_work_s=0.25)
+    refusal = admit(busy, LIGHT, budget_s=0.8, behind_s=behind_s, **options)
+    assert (refusal is None) == is_admitted
+    if refusal is not None:
+        assert refusal.predicted_wait_s == pytest.approx(0.25 + LIGHT.execution_s(3))
+        assert "cost" in refusal.reason
+
+
 def test_full_queue_refuses_even_without_workers() -> None:
     refusal = admit(load(num_workers=0), LIGHT, budget_s=5.0, queue_length=3, queue_length_max=3)
     assert refusal is not None

@@ -157,6 +157,30 @@ def test_overload_is_refused_at_the_door_and_nobody_is_late() -> None:
     assert refused.retry_after_s > 0.0
 
 
+def test_who_was_admitted_is_not_pushed_out_by_who_comes_later() -> None:
+    """A burst whose deadlines fall as it arrives: each goes before all that came sooner."""
+    harness = started({"w1": "light"}, fraction=0.0)
+    for index in range(100):
+        arrival_s = 0.0002 * index
+        harness.submit(make_query(f"q{index:03}", arrival_s=arrival_s, slo_s=1.0 - 2 * arrival_s))
+    harness.run()
+    outcomes = Counter(finish.outcome for finish in harness.finished.values())
+    assert set(outcomes) == {Outcome.LIGHT, Outcome.REJECTED}
+    assert outcomes[Outcome.LIGHT] >= 12
+    rejected = [q for q, finish in harness.finished.items() if finish.outcome is Outcome.REJECTED]
+    assert all(harness.finished_s[q] == 0.0002 * int(q[1:]) for q in rejected)
+
+
+def test_a_hurried_query_goes_before_those_that_have_time() -> None:
+    harness = started({"w1": "light"}, fraction=0.0)
+    for index in range(16):
+        harness.submit(make_query(f"q{index:02}", slo_s=5.0))
+    harness.submit(make_query("hurried", arrival_s=0.01, slo_s=0.6))
+    harness.run()
+    assert {finish.outcome for finish in harness.finished.values()} == {Outcome.LIGHT}
+    assert harness.finished_s["hurried"] <= 0.6
+
+
 def test_full_queue_refuses() -> None:
     harness = Harness(make_balancer(queue_length_max=2))
     for index in range(4):
