@@ -63,6 +63,7 @@ class ClassRouter:
         self._cascades = cascades
         self._candidates: dict[str, tuple[str, ...]] = {}
         self._rotations: dict[str, Rotation] = {}
+        self._class_ids: dict[str, str] = {}
         self._heavy_quality: dict[str, float] = {}
         self.add(classes, quality)
 
@@ -74,17 +75,23 @@ class ClassRouter:
             if class_id not in self._rotations:
                 members = tuple(c for c in request_class.cascade_ids if c in self._cascades)
                 self._candidates[class_id], self._rotations[class_id] = members, Rotation()
+                self._class_ids |= dict.fromkeys(members, class_id)
         self._mixed = _mixed_lights(self._cascades)
 
     def choose(self, name: str, fleet: Fleet, preference: Preference = Preference.AUTO) -> str:
         """Return the cascade of the next query that names a cascade or a class.
 
-        Cascades whose light variant has no worker right now are passed over while others have. A
-        client that asks for heavy gets the best heavy variant that a worker holds, whatever the
-        shares: those say which one the load allows for everybody.
+        Cascades whose light variant has no worker right now are passed over while others of the
+        class have; one that is named, too, since the load may leave it none for hours. A client
+        that asks for heavy gets the best heavy variant that a worker holds, whatever the shares:
+        those say which one the load allows for everybody.
         """
         if name in self._cascades:
-            return name
+            others = self._candidates.get(self._class_ids.get(name, ""), ())
+            lights = [c for c in (name, *others) if self._has(c, CascadeStage.LIGHT, fleet)]
+            if name in lights or not lights:
+                return name
+            name = self._class_ids[name]
         candidates = self._candidates[name]
         planned = {c: fleet.planned(c) for c in candidates}
         shares = {c: plan.class_share if plan else 0.0 for c, plan in planned.items()}

@@ -88,6 +88,20 @@ def test_without_any_heavy_workers_the_plan_decides() -> None:
     assert router().choose("k", fleet, Preference.HEAVY) == "near"
 
 
+def test_a_named_cascade_without_light_workers_is_stood_in_for_by_its_class() -> None:
+    fleet, router_ = Fleet(PROFILES, CASCADES.values()), router()
+    assert router_.choose("far", fleet) == "far"  # nobody has workers: it waits for its own
+    fleet.follow(plan({"w1": "mid", "w2": "big"}, shares={"near": 0.0, "far": 1.0}))
+    assert router_.choose("near", fleet) == "far"
+    fleet.follow(plan({"w1": "tiny", "w2": "mid"}, shares={"near": 1.0, "far": 0.0}, plan_id=2))
+    assert router_.choose("near", fleet) == "near"
+    alone = ClassRouter(
+        CASCADES, {"near": RequestClass(class_id="near", cascade_ids=("near",))}, {}
+    )
+    fleet.follow(plan({"w1": "mid"}, plan_id=3))
+    assert alone.choose("near", fleet) == "near"
+
+
 def test_unknown_class_is_the_callers_mistake() -> None:
     with pytest.raises(KeyError):
         router().choose("nobody", Fleet(PROFILES, CASCADES.values()))
