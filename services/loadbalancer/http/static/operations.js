@@ -150,9 +150,10 @@ function showWorkers(status) {
   const colour = (variant) => (stages.get(variant)?.has("light") === false ? "heavy" : "light");
   byId("workers").replaceChildren(...status.workers.map((worker) => {
     const item = make("li", worker.assigned && `drawn-${colour(worker.assigned)}`);
-    const others = worker.resident.filter((variant) => variant !== worker.assigned);
-    item.append(make("b", "", worker.worker_id), make("span", "", worker.assigned || "not placed"));
-    if (worker.assigned) item.append(make("span", "hint", `${stage(worker.assigned)} stage`));
+    const runs = [worker.assigned, ...(worker.coresident ?? [])].filter(Boolean);
+    const others = worker.resident.filter((variant) => !runs.includes(variant));
+    item.append(make("b", "", worker.worker_id), make("span", "", runs.join(", ") || "not placed"));
+    if (runs.length) item.append(make("span", "hint", runs.length > 1 ? `${runs.map(stage).join(", ")} stage, by turns` : `${stage(runs[0])} stage`));
     if (others.length) item.append(make("span", "hint", `also holds ${others.join(", ")}`));
     if (worker.draining) item.append(make("span", "error", "draining"));
     if (worker.problem) item.append(make("span", "error", `cannot hold it: ${worker.problem.slice(0, 120)}`));
