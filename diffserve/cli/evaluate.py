@@ -22,7 +22,14 @@ from diffserve.embedded.evaluate import (
 )
 from diffserve.embedded.features import FEATURES
 from diffserve.embedded.findings import Findings
-from diffserve.embedded.presets import DISCRIMINATOR_FOLDER, HEAVY, LIGHT, PRESETS, Preset
+from diffserve.embedded.presets import (
+    DISCRIMINATOR_FOLDER,
+    HEAVY,
+    LIGHT,
+    MEDIUM,
+    PRESETS,
+    Preset,
+)
 from diffserve.embedded.profiling import profile
 from diffserve.embedded.scenes import Array
 from diffserve.embedded.sheets import save_sheet
@@ -34,6 +41,9 @@ from diffserve.side_by_side import each
 
 COUNT = 60
 QUICK_COUNT = 12
+CLASS_ID = "sprites"
+#: The shipped cascades, the best one first: for when there is time, and for when there is little.
+SHIPPED = (("sprites-fine", MEDIUM, HEAVY), ("sprites-fast", LIGHT, MEDIUM))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +175,9 @@ def _remarks(pictures: dict[str, str]) -> list[str]:
 
 
 def write_measured_catalog(findings: Findings, request: Request, path: Path) -> None:
-    """Write the shipped catalog: latencies on this machine, curves of the shipped cascade.
+    """Write the shipped catalog: latencies on this machine, curves of the shipped cascades.
+
+    They are one class, which the planner mixes by load.
 
     Args:
         findings: What was drawn, by all variants.
@@ -173,20 +185,26 @@ def write_measured_catalog(findings: Findings, request: Request, path: Path) -> 
         path: Gets the catalog.
     """
     presets = {preset.name: preset for preset in request.presets}
-    sprites = Served(
-        cascade_id="sprites",
-        name=PairName(LIGHT.name, HEAVY.name, DISCRIMINATOR_FOLDER),
-        outcomes=findings.pair(LIGHT.name, HEAVY.name, DISCRIMINATOR_FOLDER, findings.everything),
-        slo_s=SLO_S,
-    )
     text = catalog_text(
         "The models that come with DiffServe; `diffserve evaluate --catalog` wrote it",
-        [sprites],
+        [_served(findings, *cascade) for cascade in SHIPPED],
         presets,
         {name: profile(preset, request.weights) for name, preset in presets.items()},
         relative(request.weights, path.parent),
+        CLASS_ID,
     )
     path.write_text(text, encoding="utf-8")
+
+
+def _served(findings: Findings, cascade_id: str, light: Preset, heavy: Preset) -> Served:
+    """Return a cascade with what its variants drew for all prompts."""
+    name = PairName(light.name, heavy.name, DISCRIMINATOR_FOLDER)
+    return Served(
+        cascade_id=cascade_id,
+        name=name,
+        outcomes=findings.pair(name.light, name.heavy, name.discriminator, findings.everything),
+        slo_s=SLO_S,
+    )
 
 
 def _print(summary: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,10 +159,10 @@ def describe_event(event: Event) -> str:
     """Return what happened as one line."""
     match event:
         case Queued():
-            return (
-                f"waiting for {event.variant}: {event.position} ahead, "
-                f"about {duration(event.predicted_wait_s)}"
-            )
+            wait_s = event.predicted_wait_s
+            is_served = math.isfinite(wait_s)
+            wait = f"about {duration(wait_s)}" if is_served else "and no worker draws it now"
+            return f"waiting for {event.variant}: {event.position} ahead, {wait}"
         case Started():
             return f"{event.variant} draws on {event.worker} (batch of {event.batch_size})"
         case Step():

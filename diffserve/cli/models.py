@@ -63,7 +63,7 @@ def evaluate(
     ] = "docs",
     weights: Weights = "",
     catalog: Annotated[
-        str, typer.Option(metavar="FILE", help="Also write the catalog of the shipped cascade.")
+        str, typer.Option(metavar="FILE", help="Also write the catalog of the shipped cascades.")
     ] = "",
     jobs: Jobs = 2,
     as_json: Json = False,

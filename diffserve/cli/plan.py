@@ -57,14 +57,17 @@ def plan_line(plan: controller_pb2.Plan) -> str:
 
 
 def placement_table(plan: controller_pb2.Plan) -> Table:
-    """Return one row per variant: its workers and its largest batch."""
+    """Return one row per variant: its workers, also those that share their time, and its batch."""
     rows = table("variant", ">workers", ">batch", "placed on")
     batches = {variant.variant_id: variant.batch_size_max for variant in plan.variants}
     placed = {placement.variant_id for placement in plan.placements}
     for variant_id in sorted(placed | set(batches)):
         names = [p.worker_id for p in plan.placements if p.variant_id == variant_id]
+        shared = [p.worker_id for p in plan.placements if variant_id in p.coresident]
+        counts = [str(len(names))] if names or not shared else []
+        counts += [f"{len(shared)} shared"] if shared else []
         batch = str(batches.get(variant_id, "-"))
-        rows.add_row(variant_id, str(len(names)), batch, joined(names))
+        rows.add_row(variant_id, " + ".join(counts), batch, joined(names + shared))
     return rows
 
 

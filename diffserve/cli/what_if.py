@@ -238,7 +238,7 @@ def _show(rows: Sequence[Row], *, is_live: bool) -> None:
 def _cells(row: Row) -> tuple[str, ...]:
     plan, simulated = row.plan, row.simulated
     served = [c for c in plan.cascades if c.class_share > 0.0]
-    placed = Counter(p.variant_id for p in plan.placements)
+    placed = Counter(" + ".join((p.variant_id, *p.coresident)) for p in plan.placements)
     sign = -1.0 if simulated and simulated["is_lower_better"] else 1.0
     planned = (
         f"{row.qps:g}",

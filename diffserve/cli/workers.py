@@ -40,6 +40,7 @@ def workers_table(workers: Iterable[admin_pb2.WorkerStatus]) -> Table:
     """Return one row per worker."""
     rows = table("worker", "address", "device", "runs", "holds too", "state")
     for worker in workers:
+        runs = (worker.assigned, *worker.coresident)
         state = f"renewed {duration(worker.lease_age_s)} ago"
         if worker.problem:
             problem = textwrap.shorten(worker.problem, PROBLEM_LENGTH_MAX)
@@ -48,8 +49,8 @@ def workers_table(workers: Iterable[admin_pb2.WorkerStatus]) -> Table:
             worker.worker_id,
             worker.address,
             worker.device,
-            worker.assigned or "-",
-            joined(held for held in worker.resident if held != worker.assigned),
+            joined(filter(None, runs)),
+            joined(held for held in worker.resident if held not in runs),
             "draining" if worker.draining else state,
         )
     return rows

@@ -58,7 +58,8 @@ class Findings:
         self.variants = variants
         #: Folders of the discriminators.
         self.discriminators = tuple(costs.scores_s)
-        #: The shipped cascade's variants where they are among these, else the fastest and slowest.
+        #: Discriminators are graded on images of the one, and times told against the other:
+        #: ``LIGHT`` and ``HEAVY`` where they are among these, else the fastest and the slowest.
         self.light = LIGHT.name if LIGHT.name in variants[:-1] else variants[0]
         self.heavy = HEAVY.name if HEAVY.name in variants else variants[-1]
 

@@ -260,11 +260,13 @@ def _reason(
 
 
 def _use_text(use: _Use, num_uses: int) -> str:
-    share, name = use.share, use.seen.cascade.cascade_id
-    text = f"{100 * share.share:.0f} % by {name} " if num_uses > 1 else ""
-    if share.bypass > 0.0:
-        text += f"{100 * share.bypass:.0f} % straight to heavy, "
-    if share.bypass >= 1.0:
-        return text.removesuffix(", ")
-    deferred = f"{100 * share.deferral:.0f} % deferred" if share.deferral else "nothing is deferred"
-    return text + deferred
+    share = use.share
+    parts = [f"{100 * share.bypass:.0f} % straight to heavy"] if share.bypass > 0.0 else []
+    if share.bypass < 1.0:
+        parts.append(
+            f"{100 * share.deferral:.0f} % deferred" if share.deferral else "nothing is deferred"
+        )
+    text = ", ".join(parts)
+    if num_uses == 1:
+        return text
+    return f"{100 * share.share:.0f} % by {use.seen.cascade.cascade_id} ({text})"

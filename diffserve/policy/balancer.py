@@ -78,7 +78,7 @@ class Balancer:
         self._cascades = dict(cascades)
         self._parameters = parameters
         self._fleet = Fleet(profiles, cascades.values(), devices, loadbalancer_id)
-        self._classes = ClassRouter(self._cascades, classes or {})
+        self._classes = ClassRouter(self._cascades, classes or {}, quality)
         self._book = QueryBook()
         self._tenants = tenants or Tenants()
         self._stages = Stages(
@@ -122,12 +122,12 @@ class Balancer:
         """Return what waits for each variant, whatever the stage."""
         return queue_lengths(self._fleet.pools(), now_s)
 
-    def route(self, cascade_id: str) -> str:
+    def route(self, cascade_id: str, preference: Preference = Preference.AUTO) -> str:
         """Return the cascade that shall serve the next query of a class; a cascade's id pins it.
 
         ``submit`` does it by itself; drivers that must know before ask here, once per query.
         """
-        return self._classes.choose(cascade_id, self._fleet)
+        return self._classes.choose(cascade_id, self._fleet, preference)
 
     def slo_s(self, cascade_id: str) -> float:
         """Return the allowed duration in force: the plan's, or else the catalog's."""
@@ -144,7 +144,8 @@ class Balancer:
     def submit(self, query: Query, now_s: float) -> list[Action]:
         """Take in a new query: queue it, or refuse it at once."""
         if query.cascade_id not in self._cascades:
-            query = replace(query, cascade_id=self.route(query.cascade_id))
+            chosen = self.route(query.cascade_id, query.preference)
+            query = replace(query, cascade_id=chosen)
         progress = Progress(query, Phase.LIGHT_QUEUE)
         self._book.open(progress)
         pool = self._stages.pool_of(progress)
@@ -320,7 +321,7 @@ class Balancer:
         new = {c: row for c, row in cascades.items() if c not in self._cascades}
         self._cascades.update(new)
         self._fleet.add(new.values())
-        self._classes.add(classes)
+        self._classes.add(classes, quality)
         self._deferrals.add(new, quality, classes)
 
     def apply_plan(self, plan: Plan, now_s: float) -> list[Action]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from diffserve.core import Cascade, CascadeStage, Query, RequestClass
+from diffserve.core import Cascade, CascadeStage, Preference, Query, RequestClass
 from diffserve.policy.fleet import Fleet
+from diffserve.profiles.curves import QualityCurve
 
 
 class Rotation:
@@ -46,43 +48,63 @@ class ClassRouter:
     """Follows the plan's shares of every request class."""
 
     def __init__(
-        self, cascades: Mapping[str, Cascade], classes: Mapping[str, RequestClass]
+        self,
+        cascades: Mapping[str, Cascade],
+        classes: Mapping[str, RequestClass],
+        quality: Mapping[str, QualityCurve],
     ) -> None:
         """Remember who may answer whom.
 
         Args:
             cascades: By ``cascade_id``; the owner may add some, and calls ``add`` then.
             classes: By ``class_id``.
+            quality: By ``cascade_id``; its end says how good the heavy variant is.
         """
         self._cascades = cascades
         self._candidates: dict[str, tuple[str, ...]] = {}
         self._rotations: dict[str, Rotation] = {}
-        self.add(classes)
+        self._class_ids: dict[str, str] = {}
+        self._heavy_quality: dict[str, float] = {}
+        self.add(classes, quality)
 
-    def add(self, classes: Mapping[str, RequestClass]) -> None:
-        """Know further classes and the cascades that were added; known classes stay."""
+    def add(self, classes: Mapping[str, RequestClass], quality: Mapping[str, QualityCurve]) -> None:
+        """Know further classes and the cascades that were added; what is known stays."""
+        known = self._heavy_quality
+        self._heavy_quality = {c: q.quality_at(1.0) for c, q in quality.items()} | known
         for class_id, request_class in classes.items():
             if class_id not in self._rotations:
                 members = tuple(c for c in request_class.cascade_ids if c in self._cascades)
                 self._candidates[class_id], self._rotations[class_id] = members, Rotation()
+                self._class_ids |= dict.fromkeys(members, class_id)
         self._mixed = _mixed_lights(self._cascades)
 
-    def choose(self, name: str, fleet: Fleet) -> str:
+    def choose(self, name: str, fleet: Fleet, preference: Preference = Preference.AUTO) -> str:
         """Return the cascade of the next query that names a cascade or a class.
 
-        Cascades whose light variant has no worker right now are passed over while others have.
+        Cascades whose light variant has no worker right now are passed over while others of the
+        class have; one that is named, too, since the load may leave it none for hours. A client
+        that asks for heavy gets the best heavy variant that a worker holds, whatever the shares:
+        those say which one the load allows for everybody.
         """
         if name in self._cascades:
-            return name
+            others = self._candidates.get(self._class_ids.get(name, ""), ())
+            lights = [c for c in (name, *others) if self._has(c, CascadeStage.LIGHT, fleet)]
+            if name in lights or not lights:
+                return name
+            name = self._class_ids[name]
         candidates = self._candidates[name]
         planned = {c: fleet.planned(c) for c in candidates}
         shares = {c: plan.class_share if plan else 0.0 for c, plan in planned.items()}
-        ready = {c: shares[c] for c in candidates if self._has_light_workers(c, fleet)}
+        ready = {c: shares[c] for c in candidates if self._has(c, CascadeStage.LIGHT, fleet)}
+        if preference is Preference.HEAVY:
+            whole = [c for c in ready if self._has(c, CascadeStage.HEAVY, fleet)]
+            if whole:
+                return max(whole, key=lambda c: self._heavy_quality.get(c, -math.inf))
         return self._rotations[name].choose(ready or shares)
 
-    def _has_light_workers(self, cascade_id: str, fleet: Fleet) -> bool:
-        light = self._cascades[cascade_id].light
-        return bool(fleet.pool(light, CascadeStage.LIGHT).members)
+    def _has(self, cascade_id: str, stage: CascadeStage, fleet: Fleet) -> bool:
+        """Return whether a stage of a cascade has workers right now."""
+        return bool(fleet.pool(self._cascades[cascade_id].variant_at(stage), stage).members)
 
     def batchable(self, query: Query) -> Query:
         """Return a query for a light queue: only those with one discriminator share a batch."""

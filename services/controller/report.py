@@ -51,6 +51,7 @@ def worker(state: ControllerState, member: Member) -> admin_pb2.WorkerStatus:
         lease_age_s=state.membership.age_s(member),
         incarnation=member.incarnation,
         problem=member.problem,
+        coresident=plan.coresident.get(info.worker_id, ()) if plan else (),
     )
 
 

@@ -121,18 +121,20 @@ class Door:
         self, request: generation_pb2.GenerateRequest, query_id: str, name: str, budget_s: float
     ) -> LiveQuery:
         """Return a new query for one image."""
-        cascade = self._catalog.current.cascades[self._dispatcher.balancer.route(name)]
+        wanted = preference(request)
+        cascade_id = self._dispatcher.balancer.route(name, wanted)
+        cascade = self._catalog.current.cascades[cascade_id]
         now_s = time.monotonic()
-        budgets_s = [self._dispatcher.balancer.slo_s(cascade.cascade_id), budget_s]
+        budgets_s = [self._dispatcher.balancer.slo_s(cascade_id), budget_s]
         if request.HasField("deadline_s"):
             budgets_s.append(request.deadline_s)
         parameters = self._complete(request.parameters, cascade.heavy)
         query = Query(
             query_id=query_id,
-            cascade_id=cascade.cascade_id,
+            cascade_id=cascade_id,
             arrival_s=now_s,
             deadline_s=now_s + min(budgets_s),
-            preference=preference(request),
+            preference=wanted,
             compat_key=_compat_key(parameters),
             priority=priority(request),
             tenant=request.tenant,

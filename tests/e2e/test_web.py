@@ -166,6 +166,46 @@ def test_a_drift_alarm_is_shown(page: Page, stack: Stack) -> None:
     page.unroute_all(behavior="wait")
 
 
+def test_a_class_is_shown_as_the_plan_uses_it(page: Page) -> None:
+    """The middle variant is light in one cascade and heavy in the other, which gets no queries."""
+
+    def chained(route: object) -> None:
+        answer = route.fetch()  # type: ignore[attr-defined]
+        status = answer.json()
+        (seen,), (planned,) = status["cascades"], status["plan"]["cascades"]
+        lengths = {"small": 0, "middle": 3, "large": 2}
+        pairs = {"fast": ("small", "middle"), "fine": ("middle", "large")}
+        status["cascades"] = [
+            {
+                **seen,
+                "cascade_id": name,
+                "light": light,
+                "light_queue_length": lengths[light],
+                "heavy": heavy,
+                "heavy_queue_length": lengths[heavy],
+            }
+            for name, (light, heavy) in pairs.items()
+        ]
+        fast = {"cascade_id": "fast", "demand_qps": 0.0, "deferral_target": 0.0}
+        fine = {"cascade_id": "fine", "demand_qps": 2.0, "deferral_target": 0.6}
+        status["plan"]["cascades"] = [{**planned, **fast}, {**planned, **fine}]
+        for worker, assigned in zip(status["workers"], ("middle", "large", "small"), strict=True):
+            worker["assigned"] = assigned
+        route.fulfill(response=answer, json=status)  # type: ignore[attr-defined]
+
+    page.route("**/api/status", chained)
+    page.get_by_role("tab", name="Operations").click()
+    cards = page.locator("#workers li")
+    expect(cards.nth(0)).to_contain_text("middle")
+    for index, stage in enumerate(("light stage", "heavy stage", "light stage")):
+        expect(cards.nth(index)).to_contain_text(stage)
+        expect(cards.nth(index)).not_to_contain_text("and")
+    expect(page.locator("#tiles")).to_contain_text("3 light, 2 heavy")
+    chart = page.get_by_role("img", name=re.compile("Share answered"))
+    expect(chart).to_have_attribute("aria-label", re.compile("aimed at 0.60"))
+    page.unroute_all(behavior="wait")
+
+
 @pytest.mark.parametrize("view", ["playground", "operations"])
 def test_narrow_screens_need_no_sideways_scrolling(
     browser: Browser, stack: Stack, view: str

@@ -111,6 +111,7 @@ class WorkerStatus(_message.Message):
     LEASE_AGE_S_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    CORESIDENT_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Which worker."""
     address: _builtins.str
@@ -131,6 +132,10 @@ class WorkerStatus(_message.Message):
     def resident(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Variants it holds."""
 
+    @_builtins.property
+    def coresident(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the plan wants it to run beside `assigned`, by time sharing."""
+
     def __init__(
         self,
         *,
@@ -143,10 +148,11 @@ class WorkerStatus(_message.Message):
         lease_age_s: _builtins.float = ...,
         incarnation: _builtins.str = ...,
         problem: _builtins.str = ...,
+        coresident: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "assigned", b"assigned", "device", b"device", "draining", b"draining", "incarnation", b"incarnation", "lease_age_s", b"lease_age_s", "problem", b"problem", "resident", b"resident", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "assigned", b"assigned", "coresident", b"coresident", "device", b"device", "draining", b"draining", "incarnation", b"incarnation", "lease_age_s", b"lease_age_s", "problem", b"problem", "resident", b"resident", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -32,9 +32,13 @@ class _PreferenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Preference
     PREFERENCE_AUTO: _Preference.ValueType  # 1
     """The cascade decides, by the confidence of the light image."""
     PREFERENCE_LIGHT: _Preference.ValueType  # 2
-    """Answer with the light variant only."""
+    """Answer with the light variant only; of a request class: that of the cascade which the load
+    allows.
+    """
     PREFERENCE_HEAVY: _Preference.ValueType  # 3
-    """Answer with the heavy variant; the light image is the fallback where time runs out."""
+    """Answer with the heavy variant; the light image is the fallback where time runs out. Of a request
+    class: the best heavy variant that a worker holds.
+    """
 
 class Preference(_Preference, metaclass=_PreferenceEnumTypeWrapper):
     """What a client asks of the cascade."""
@@ -44,9 +48,13 @@ PREFERENCE_UNSPECIFIED: Preference.ValueType  # 0
 PREFERENCE_AUTO: Preference.ValueType  # 1
 """The cascade decides, by the confidence of the light image."""
 PREFERENCE_LIGHT: Preference.ValueType  # 2
-"""Answer with the light variant only."""
+"""Answer with the light variant only; of a request class: that of the cascade which the load
+allows.
+"""
 PREFERENCE_HEAVY: Preference.ValueType  # 3
-"""Answer with the heavy variant; the light image is the fallback where time runs out."""
+"""Answer with the heavy variant; the light image is the fallback where time runs out. Of a request
+class: the best heavy variant that a worker holds.
+"""
 Global___Preference: _TypeAlias = Preference  # noqa: Y015
 
 class _Outcome:

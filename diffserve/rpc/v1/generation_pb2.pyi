@@ -61,8 +61,9 @@ class GenerateRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     cascade_id: _builtins.str
-    """Which cascade, or a request class: the plan divides its queries among several cascades. Empty
-    means the default of the deployment.
+    """Which cascade, or a request class: the plan divides its queries among several cascades. While
+    no worker draws the light variant of a cascade that is named, others of its class stand in.
+    Empty means the default of the deployment.
     """
     preference: _common_pb2.Preference.ValueType
     """AUTO when absent."""

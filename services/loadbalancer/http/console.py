@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -97,11 +98,12 @@ def _text(name: str, values: Any) -> str:
 def _values(event: generation_pb2.GenerateEvent) -> dict[str, Any]:
     match event.WhichOneof("event"):
         case "queued":
-            queued = event.queued
+            queued, wait_s = event.queued, event.queued.predicted_wait_s
             return {
                 "variant": queued.variant_id,
                 "position": queued.position,
-                "predicted_wait_s": queued.predicted_wait_s,
+                # Without a worker it is infinite, which JSON cannot spell.
+                "predicted_wait_s": wait_s if math.isfinite(wait_s) else None,
             }
         case "started":
             return {"variant": event.started.variant_id, "worker": event.started.worker_id}

@@ -45,6 +45,7 @@ async def test_status_agrees_with_redis(redis_url: str) -> None:
     assert status.plan.plan_id >= plan.plan_id
     (worker,) = status.workers
     assert (worker.worker_id, worker.assigned) == ("w-0", plan.placement["w-0"])
+    assert {worker.assigned, *worker.coresident} == {"mock-light", "mock-heavy"}, "by turns"
     assert worker.lease_age_s < 1.0
     (cascade,) = status.cascades
     assert (cascade.light, cascade.heavy, cascade.slo_s) == ("mock-light", "mock-heavy", 2.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,8 @@ def test_events_are_told_with_their_reason() -> None:
     assert describe_event(preview) == told
     queued = Queued(variant="v", position=3, predicted_wait_s=1.5)
     assert describe_event(queued) == "waiting for v: 3 ahead, about 1.5 s"
+    nobody = Queued(variant="v", position=0, predicted_wait_s=math.inf)
+    assert describe_event(nobody) == "waiting for v: 0 ahead, and no worker draws it now"
     assert "v draws on w" in describe_event(Started(variant="v", worker="w", batch_size=2))
     step = Progress(variant="v", step=2, num_steps=20)
     assert describe_event(step) == "v draws: step 2 of 20"

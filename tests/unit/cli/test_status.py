@@ -42,6 +42,13 @@ def test_page_shows_plan_workers_and_traffic() -> None:
         assert part in text
 
 
+def test_page_tells_what_a_worker_runs_by_turns() -> None:
+    status = full_status()
+    status.workers[0].coresident.append("u")
+    (row,) = (line for line in page(status).splitlines() if "w-0" in line)
+    assert "v, u" in row
+
+
 def test_page_says_which_worker_could_not_load_its_variant() -> None:
     status = full_status()
     status.workers[0].problem = "variant.v.source: nothing at 'models/v'" + 40 * " and more"

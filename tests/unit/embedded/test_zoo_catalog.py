@@ -107,4 +107,5 @@ def test_what_was_chosen_can_be_activated_where_the_shipped_models_run(
     after = extended(running, added)
     assert after.default_cascade == cascade_id(found.default.name)
     assert after.cascades[after.default_cascade].discriminator == discriminator
-    assert "sprites" in after.cascades
+    assert "sprites" in after.classes
+    assert set(running.cascades) < set(after.cascades)

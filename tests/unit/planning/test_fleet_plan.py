@@ -58,6 +58,15 @@ def test_quality_falls_and_the_mix_changes_with_demand(solver):
     assert leaders[0] == "medium-slow" and leaders[-1].startswith("fast")
 
 
+def test_the_reason_says_what_each_cascade_of_a_mixture_does(solver):
+    made = plan(mix(30.0), solver)
+    used = [c for c in made.cascades.values() if c.class_share > 0.0]
+    assert len(used) > 1
+    for cascade in used:
+        share = f"{100 * cascade.class_share:.0f} % by {cascade.cascade_id} ("
+        assert made.reason.partition(share)[2].partition(")")[0].endswith("deferred"), made.reason
+
+
 def test_mixing_beats_every_single_cascade(solver):
     mixed = plan(mix(9.0), solver).cascades
     value = sum(c.class_share * c.expected_quality for c in mixed.values())

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from diffserve.core import Cascade, CascadePlan, Plan, RequestClass, WorkerInfo
 from diffserve.policy.balancer import Balancer
 from diffserve.policy.parameters import BalancerParameters
+from diffserve.profiles.curves import QualityCurve
 from diffserve.profiles.latency import LatencyProfile
 from tests.unit.policy.harness import QUALITY, Harness
 
@@ -21,6 +22,8 @@ CASCADES = {
 }
 CLASS = RequestClass(class_id="k", cascade_ids=("near", "far"))
 EVERYTHING = tuple(PROFILES)
+CURVES = {"near": QUALITY, "far": QualityCurve((0.0, 0.5, 1.0), (1.0, 1.75, 2.0), "gain")}
+"""In a row in what they give, too: the middle one is as good whichever stage it is."""
 
 
 def plan(
@@ -74,7 +77,7 @@ def make_balancer(
         CASCADES,
         PROFILES,
         BalancerParameters(),
-        quality=dict.fromkeys(CASCADES, QUALITY),
+        quality=CURVES,
         classes={"k": CLASS},
         devices=devices,
     )

@@ -48,6 +48,18 @@ def test_a_class_is_divided_as_planned_and_counted_by_cascade() -> None:
     assert cascade_of(harness, "pinned") == "far"
 
 
+def test_who_asks_for_heavy_gets_the_best_one_while_the_plan_sends_others_elsewhere() -> None:
+    harness = started(THREE, shares={"near": 1.0, "far": 0.0}, fraction=0.0)
+    harness.submit(asked("heavy", "k", preference=Preference.HEAVY))
+    harness.submit(asked("auto", "k"))
+    harness.run()
+    drawn = {
+        q: launch.batch.variant_id for launch in harness.launches for q in launch.batch.query_ids
+    }
+    assert drawn == {"heavy": "big", "auto": "tiny"}
+    assert harness.outcome("heavy") is Outcome.HEAVY
+
+
 def test_a_variant_is_scored_where_it_is_light_and_final_where_it_is_heavy() -> None:
     harness = started({"w1": "tiny", "w2": "mid"}, fraction=0.5)
     harness.percentile = lambda query_id: 0.1 if query_id == "near" else 0.9

@@ -21,7 +21,7 @@ MARGIN_S = 0.05
 
 def made() -> tuple[Stages, Fleet, QueryBook]:
     fleet, book = Fleet(PROFILES, CASCADES.values()), QueryBook()
-    return Stages(CASCADES, fleet, ClassRouter(CASCADES, {}), book, MARGIN_S), fleet, book
+    return Stages(CASCADES, fleet, ClassRouter(CASCADES, {}, {}), book, MARGIN_S), fleet, book
 
 
 def opened(book: QueryBook, cascade_id: str) -> Progress:

@@ -37,6 +37,33 @@ function outcomesOf(cascade) {
   };
 }
 
+/** Variant -> the stages that it has in the cascades that the plan uses; of a class these may be few. */
+function stagesOf(status) {
+  const used = (status.plan?.cascades ?? []).filter((one) => one.demand_qps > 0).map((one) => one.cascade_id);
+  const stages = new Map();
+  const add = (variant, stage) => stages.set(variant, new Set(stages.get(variant)).add(stage));
+  for (const { cascade_id, light, heavy } of status.cascades) if (used.includes(cascade_id)) { add(light, "light"); add(heavy, "heavy"); }
+  for (const { light } of status.cascades) if (!stages.has(light)) add(light, "light");
+  for (const { heavy } of status.cascades) if (!stages.has(heavy)) add(heavy, "heavy");
+  return stages;
+}
+
+/** Queries waiting by stage, each once: a variant that is light in one cascade may be heavy in another. */
+function waiting(status) {
+  const stages = stagesOf(status), lengths = new Map();
+  for (const one of status.cascades) lengths.set(one.light, one.light_queue_length).set(one.heavy, one.heavy_queue_length);
+  const sums = { light: 0, heavy: 0 };
+  for (const [variant, length] of lengths) sums[stages.get(variant).has("light") ? "light" : "heavy"] += Number(length);
+  return sums;
+}
+
+/** The share deferred that the plan aims at, over all cascades: each counts as much as it gets queries. */
+function targetOf(planned) {
+  const demand = planned.reduce((all, cascade) => all + cascade.demand_qps, 0);
+  if (!demand) return planned[0]?.deferral_target ?? null;
+  return planned.reduce((all, cascade) => all + cascade.demand_qps * cascade.deferral_target, 0) / demand;
+}
+
 function total(status, field) { return status.cascades.reduce((sum, cascade) => sum + Number(cascade[field]), 0); }
 
 function keep(status) {
@@ -51,9 +78,9 @@ function keep(status) {
   samples.push({
     t: Date.now() / 1000, demand,
     planned: planned.reduce((all, cascade) => all + cascade.demand_qps, 0),
-    light: total(status, "light_queue_length"), heavy: total(status, "heavy_queue_length"),
+    ...waiting(status),
     deferred: answered > 0 ? (sum.heavy - last.heavy) / answered : null,
-    target: planned.length ? planned.reduce((all, cascade) => all + cascade.deferral_target, 0) / planned.length : null,
+    target: targetOf(planned),
     sum, slo,
   });
   while (samples[0].t < samples.at(-1).t - SPAN_S) samples.shift();
@@ -81,7 +108,7 @@ function showAlarms(status) {
 }
 
 function showTiles(status) {
-  const { sum } = samples.at(-1);
+  const { sum, light, heavy: heavies } = samples.at(-1);
   const slo = attainment(sum);
   const attained = slo === null ? "–" : `${(100 * slo).toFixed(slo === 1 ? 0 : 2)} %`;
   const heavy = sum.answered ? `${(100 * sum.heavy / sum.answered).toFixed(0)} %` : "–";
@@ -90,7 +117,7 @@ function showTiles(status) {
     ["SLO attained", attained],
     ["answered heavy", heavy],
     ["refused", String(sum.rejected)],
-    ["waiting", `${total(status, "light_queue_length")} light, ${total(status, "heavy_queue_length")} heavy`],
+    ["waiting", `${light} light, ${heavies} heavy`],
     ["workers", String(status.workers.length)],
     ["plan", status.plan ? `#${status.plan.plan_id}` : "none yet"],
     ["solver", `${status.plan?.solver ?? status.solver}, ${((status.plan?.solve_s ?? 0) * 1000).toFixed(0)} ms`],
@@ -118,13 +145,15 @@ function showCharts() {
 }
 
 function showWorkers(status) {
-  const heavies = new Set(status.cascades.map((cascade) => cascade.heavy));
-  const stage = (variant) => (heavies.has(variant) ? "heavy" : "light");
+  const stages = stagesOf(status);
+  const stage = (variant) => [...(stages.get(variant) ?? ["light"])].join(" and ");
+  const colour = (variant) => (stages.get(variant)?.has("light") === false ? "heavy" : "light");
   byId("workers").replaceChildren(...status.workers.map((worker) => {
-    const item = make("li", worker.assigned && `drawn-${stage(worker.assigned)}`);
-    const others = worker.resident.filter((variant) => variant !== worker.assigned);
-    item.append(make("b", "", worker.worker_id), make("span", "", worker.assigned || "not placed"));
-    if (worker.assigned) item.append(make("span", "hint", `${stage(worker.assigned)} stage`));
+    const item = make("li", worker.assigned && `drawn-${colour(worker.assigned)}`);
+    const runs = [worker.assigned, ...(worker.coresident ?? [])].filter(Boolean);
+    const others = worker.resident.filter((variant) => !runs.includes(variant));
+    item.append(make("b", "", worker.worker_id), make("span", "", runs.join(", ") || "not placed"));
+    if (runs.length) item.append(make("span", "hint", runs.length > 1 ? `${runs.map(stage).join(", ")} stage, by turns` : `${stage(runs[0])} stage`));
     if (others.length) item.append(make("span", "hint", `also holds ${others.join(", ")}`));
     if (worker.draining) item.append(make("span", "error", "draining"));
     if (worker.problem) item.append(make("span", "error", `cannot hold it: ${worker.problem.slice(0, 120)}`));

@@ -64,7 +64,7 @@ async function draw() {
 }
 
 function onEvent({ name, data }) {
-  if (name === "queued") tell(`Waiting for ${data.variant}: ${data.position} ahead, about ${seconds(data.predicted_wait_s)}.`);
+  if (name === "queued") tell(`Waiting for ${data.variant}: ${data.position} ahead, ${wait(data.predicted_wait_s)}.`);
   else if (name === "started") tell(`${data.variant} draws on ${data.worker}.`);
   else if (name === "progress") showStep(data);
   else if (name === "preview") {
@@ -151,4 +151,6 @@ function setBusy(isBusy) {
 function clearStory() { byId("story").replaceChildren(); byId("times").replaceChildren(); }
 function tell(text, isError = false) { byId("told").textContent = text; byId("told").classList.toggle("error", isError); }
 function element(name, text) { const made = document.createElement(name); made.textContent = text; return made; }
+function wait(value) { return value === null ? "and no worker draws it now" : `about ${seconds(value)}`; }
+
 function seconds(value) { return value < 1 ? `${Math.round(1000 * value)} ms` : `${value.toFixed(2)} s`; }

@@ -32,6 +32,7 @@ class FakeDoor:
         self.failure: DiffServeError | None = None
         self.refusal: DiffServeError | None = None
         self.hangs = False
+        self.wait_s = 0.0
         self.num_left = 0
 
     async def answer(
@@ -47,7 +48,8 @@ class FakeDoor:
         self.requests.append(request)
         if self.refusal is not None:
             raise self.refusal
-        yield generation_pb2.GenerateEvent(queued=generation_pb2.QueuedEvent(variant_id="light"))
+        queued = generation_pb2.QueuedEvent(variant_id="light", predicted_wait_s=self.wait_s)
+        yield generation_pb2.GenerateEvent(queued=queued)
         preview = generation_pb2.PreviewEvent(image=LIGHT, reason="unsure")
         yield generation_pb2.GenerateEvent(preview=preview)
         await self._meet_fate()

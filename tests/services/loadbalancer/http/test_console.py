@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 import pytest
@@ -42,6 +43,15 @@ async def test_every_event_reaches_the_page() -> None:
     story = json.loads(events["done"])["story"]
     assert story["variant"] == "mock-heavy"
     assert story["first_image_s"] == 0.875  # queue, light variant and scoring, as the door told
+
+
+@pytest.mark.parametrize(("wait_s", "told"), [(1.5, "1.5"), (math.inf, "null")])
+async def test_a_wait_for_a_worker_that_is_not_there_is_json_too(wait_s: float, told: str) -> None:
+    door = FakeDoor()
+    door.wait_s = wait_s
+    async with serving(door) as client:
+        answer = await client.post("/api/generate", json={"prompt": "an owl"})
+    assert f'"predicted_wait_s": {told}}}' in answer.text
 
 
 @pytest.mark.parametrize("failure", [DeadlineError("late")])
