@@ -167,7 +167,7 @@ class _Options:
                 base = problem.base(variant)
                 if base not in place.bases or (variant, place.device) not in problem.latency:
                     continue
-                if len(place.bases) > 1 and _bases(problem, candidate) != set(place.bases):
+                if place.is_shared and _bases(problem, candidate) != set(place.bases):
                     continue
                 profile = problem.latency[variant, place.device]
                 for size in profile.batch_sizes:

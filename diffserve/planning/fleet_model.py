@@ -13,7 +13,7 @@ s(b,g)                workers of device type g that load base b
 R(p)                  work of place p, worker-seconds per second: sum of D_k work x
 ====================  ===================================================================
 
-    maximise  sum_k W_k (sum q y - nu u_k) - kappa sum n - sigma sum s
+    maximise  sum_k W_k (sum q y - nu u_k) - kappa sum n - tau sum_{p shared} n - sigma sum s
     class     sum_r,i y(r,i) + u(k) = 1                                    each class
     light     sum_b x(r,l,b) = sum_i (1 - bypass) y(r,i)                   each route
     heavy     sum_b x(r,h,b) = sum_i (bypass + (1 - bypass) deferral) y(r,i)
@@ -27,7 +27,8 @@ that need not lie on a grid.
 
 Ties are broken inside the model: kappa and sigma are worth a thousandth of the range of values for
 the whole fleet, and each y costs a trifle of its own, so the plan uses no worker and no load
-without need, and solvers agree.
+without need, and solvers agree. tau is what time-sharing must gain: a query for one variant waits
+for the other's batches, and waits cost nothing else as long as deadlines are met.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ SHED_PENALTY = 100.0
 """Ranges of value that a shed query costs: quality goes first, queries last."""
 FRUGALITY = 1e-3
 """Ranges of value that all workers together cost, and that loading all of them costs."""
+SHARING = 0.02
+"""Ranges of value that time-sharing all workers must gain over workers of one variant each."""
 TRIFLE = 1e-6
 """Ranges of value that may decide between columns that are worth the same."""
 _GOLDEN = 0.6180339887498949
@@ -162,6 +165,12 @@ class FleetModel:
             gap=gap,
         )
 
+    def worth(self, solution: Mapping[str, float]) -> float:
+        """Return the objective of a solution without what workers and loads cost as such."""
+        cost = _sharing_cost(self.problem)
+        shared = sum(n for place, n in self.workers(solution).items() if place.is_shared)
+        return self.quality(solution) - cost * shared
+
     def quality(self, solution: Mapping[str, float]) -> float:
         """Return the part of the objective that is quality and shedding."""
         return sum(
@@ -198,6 +207,11 @@ def build_fleet_model(
         objective=_objective(problem, where, found, loading),
     )
     return FleetModel(problem, where, found, lines, program)
+
+
+def _sharing_cost(problem: FleetProblem) -> float:
+    """Return what one time-shared worker costs in the objective."""
+    return SCALE * SHARING / problem.num_workers
 
 
 def class_shares(problem: FleetProblem) -> list[float]:
@@ -364,5 +378,6 @@ def _objective(
     for k, share in enumerate(shares):
         terms[_u(k)] = -SCALE * SHED_PENALTY * share
     cost = SCALE * FRUGALITY / problem.num_workers
-    terms |= {_n(i): -cost for i in range(len(where))}
+    shared = cost + _sharing_cost(problem)
+    terms |= {_n(i): -(shared if place.is_shared else cost) for i, place in enumerate(where)}
     return terms | {_s(i): -cost for i in range(len(loading))}

@@ -87,6 +87,11 @@ class Place:
     device: str
     bases: tuple[str, ...]
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether two variants share a worker's time."""
+        return len(self.bases) > 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetProblem:

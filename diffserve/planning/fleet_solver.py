@@ -71,8 +71,8 @@ def solve_fleet(
     decided = _decide(model, solve, parks_spare=parks_spare)
     if decided is None:
         return None
-    needed, status = decided
-    placed = dict(needed) if parks_spare else spread_spare(model, needed)
+    needed, loads, status = decided
+    placed = dict(needed) if parks_spare else spread_spare(model, needed, loads)
     fixed = model.with_workers(placed)
     final = solve(fixed.program)
     if not final.values:
@@ -98,8 +98,8 @@ def _is_large(problem: FleetProblem) -> bool:
 
 def _decide(
     model: FleetModel, solve: Solve, *, parks_spare: bool
-) -> tuple[dict[Place, int], SolveStatus] | None:
-    """Return the whole workers that each place needs, and how the solve ended."""
+) -> tuple[dict[Place, int], dict[Place, float], SolveStatus] | None:
+    """Return the whole workers that each place needs, its work, and how the solve ended."""
     gap = GAP if _is_large(model.problem) else 0.0
     program = replace(model.program, gap=gap)
     solution = solve(program)
@@ -107,14 +107,16 @@ def _decide(
         # Better a rounded plan than none.
         relaxed = solve(model.relaxed())
         workers = _rounded(model, model.workers(relaxed.values)) if relaxed.values else None
-        return (workers, SolveStatus.TIME_LIMIT) if workers else None
+        loads = model.place_loads(relaxed.values)
+        return (workers, loads, SolveStatus.TIME_LIMIT) if workers else None
     if not solution.values:
         return None
     if parks_spare:
         floor = model.quality(solution.values) - SCALE * PARKING_SLACK
         fewest = solve(model.frugal(floor, gap))
         solution = fewest if fewest.values else solution
-    return {p: round(n) for p, n in model.workers(solution.values).items()}, solution.status
+    needed = {p: round(n) for p, n in model.workers(solution.values).items()}
+    return needed, model.place_loads(solution.values), solution.status
 
 
 def value_bound(problem: FleetProblem, solve: Solve) -> float | None:
@@ -155,8 +157,10 @@ def _rounded(model: FleetModel, workers: Mapping[Place, float]) -> dict[Place, i
     return whole
 
 
-def spread_spare(model: FleetModel, needed: Mapping[Place, int]) -> dict[Place, int]:
-    """Give every worker a place: those to spare widen the places in use, in proportion.
+def spread_spare(
+    model: FleetModel, needed: Mapping[Place, int], loads: Mapping[Place, float]
+) -> dict[Place, int]:
+    """Give every worker a place: those to spare widen the places in use, by their work.
 
     They serve bursts between plans, so parking them would cost more than it saves, unless the
     owner of the devices says otherwise. Devices of a type that the plan does without join the
@@ -170,8 +174,9 @@ def spread_spare(model: FleetModel, needed: Mapping[Place, int]) -> dict[Place, 
         spare = count - sum(needed[p] for p in weights)
         if not weights or spare <= 0:
             continue
-        total = sum(weights.values())
-        exact = {p: weight * count / total for p, weight in weights.items()}
+        work = {p: loads.get(p, 0.0) for p in weights}
+        shares = _shares_of(work if any(work.values()) else weights)
+        exact = {p: needed[p] + spare * shares[p] for p in weights}
         for place in weights:
             placed[place] = math.floor(exact[place] + 1e-9)
         left = count - sum(placed[p] for p in weights)
@@ -179,6 +184,12 @@ def spread_spare(model: FleetModel, needed: Mapping[Place, int]) -> dict[Place, 
         for place in by_rest[:left]:
             placed[place] += 1
     return placed
+
+
+def _shares_of(weights: Mapping[Place, float]) -> dict[Place, float]:
+    """Return weights, not all 0, that sum to 1."""
+    total = sum(weights.values())
+    return {place: weight / total for place, weight in weights.items()}
 
 
 def _reserve(model: FleetModel, needed: Mapping[Place, int], device: str) -> dict[Place, int]:
@@ -212,7 +223,7 @@ def _is_as_good(
     """Tell whether the best use of the placement in force comes close enough to the best plan."""
     if not solution.values or kept.shed(solution.values) > fresh.shed(best.values) + 1e-6:
         return False
-    return fresh.quality(best.values) - kept.quality(solution.values) <= SCALE * gain_min
+    return fresh.worth(best.values) - kept.worth(solution.values) <= SCALE * gain_min
 
 
 def _needed(model: FleetModel, solution: ProgramSolution) -> dict[Place, int]:

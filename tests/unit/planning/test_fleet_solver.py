@@ -116,15 +116,40 @@ def test_rounding_respects_the_devices():
     assert _rounded(model, {FAST: 1.2, SLOW: 2.5}) == {FAST: 2, SLOW: 3}
 
 
-def test_spare_workers_follow_the_need():
+def test_spare_workers_follow_the_work():
     model = build_fleet_model(fleet())
-    assert spread_spare(model, {FAST: 1, SLOW: 3}) == {FAST: 2, SLOW: 6}
-    assert spread_spare(model, {FAST: 0, SLOW: 3}) == {FAST: 0, SLOW: 8}
-    assert spread_spare(model, {FAST: 2, SLOW: 6}) == {FAST: 2, SLOW: 6}
+    work = {FAST: 0.5, SLOW: 1.5}
+    assert spread_spare(model, {FAST: 1, SLOW: 3}, work) == {FAST: 2, SLOW: 6}
+    assert spread_spare(model, {FAST: 0, SLOW: 3}, work) == {FAST: 0, SLOW: 8}
+    assert spread_spare(model, {FAST: 2, SLOW: 6}, work) == {FAST: 2, SLOW: 6}
+    # As on an idle fleet, where one of each would do.
+    assert spread_spare(model, {FAST: 1, SLOW: 1}, {FAST: 0.001, SLOW: 0.009}) == {FAST: 2, SLOW: 6}
+
+
+def test_workers_share_their_time_only_where_that_gains_something(solve):
+    pair = Place("gpu", ("fast", "slow"))
+    options = {"devices": {"gpu": 2}, "pairs": {"gpu": (pair.bases,)}}
+    quiet = fleet(group(demand_qps=0.3), **options)
+    alone = solve_fleet(quiet, solve, gain_min=0.01)
+    assert alone is not None and alone.placed == {FAST: 1, SLOW: 1, pair: 0}
+    # One worker each is too much for the one variant and too little for the other.
+    busy = solve_fleet(fleet(group(demand_qps=1.2), **options), solve, gain_min=0.01)
+    assert busy is not None and busy.placed == {FAST: 0, SLOW: 1, pair: 1}
+    later = fleet(group(demand_qps=0.3), current={pair: 2}, **options)
+    again = solve_fleet(later, solve, gain_min=0.01)
+    assert again is not None and again.placed == {FAST: 1, SLOW: 1, pair: 0}
+    assert again.model.value(again.final.values) == pytest.approx(6.0)
+
+
+def test_a_lone_worker_shares_its_time(solve):
+    pair = Place("gpu", ("fast", "slow"))
+    problem = fleet(group(demand_qps=0.3), devices={"gpu": 1}, pairs={"gpu": (pair.bases,)})
+    solution = solve_fleet(problem, solve)
+    assert solution is not None and solution.placed[pair] == 1
 
 
 def test_workers_that_no_load_needs_wait_for_the_first_query():
     model = build_fleet_model(fleet())
-    placed = spread_spare(model, {FAST: 0, SLOW: 0})
+    placed = spread_spare(model, {FAST: 0, SLOW: 0}, {})
     assert sum(placed.values()) == 8
     assert placed[FAST] == 8 or placed[SLOW] == 8
