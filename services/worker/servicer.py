@@ -88,9 +88,10 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
 
     async def _events(self, run: BatchRun) -> AsyncIterator[worker_pb2.ExecuteEvent]:
         await run.started.wait()
+        is_short = False
         if run.started_s is not None:
             if not run.spec.reports_progress:
-                await _wait_shortly(run)
+                is_short = await _is_over_soon(run)
             staged_s = run.started_s - run.accepted_s
             started = worker_pb2.ExecutionStarted(staged_s=staged_s)
             yield worker_pb2.ExecuteEvent(started=started)
@@ -99,6 +100,9 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         if run.started_s is not None:
             released = worker_pb2.DeviceReleased(execution_s=run.execution.execution_s)
             yield worker_pb2.ExecuteEvent(released=released)
+            if not is_short:
+                # The next batch is on its way while the images of this one are encoded.
+                await asyncio.sleep(0)
         async for results in self._application.answers.of(run):
             for result in results:
                 yield worker_pb2.ExecuteEvent(result=result)
@@ -169,11 +173,12 @@ def _ended(batch_id: int, why: bytes = b"") -> worker_pb2.ExecuteEvent:
     return worker_pb2.ExecuteEvent(batch_id=batch_id, ended=worker_pb2.BatchEnded(status=why))
 
 
-async def _wait_shortly(run: BatchRun) -> None:
-    """Give the device the time to be done with a batch almost as soon as it began."""
+async def _is_over_soon(run: BatchRun) -> bool:
+    """Return whether the device is done with a batch almost as soon as it began."""
     timer = asyncio.get_running_loop().call_later(TOGETHER_S, run.stirred.set)
     await run.stirred.wait()
     timer.cancel()
+    return run.released.is_set()
 
 
 def _joined(events: list[worker_pb2.ExecuteEvent]) -> list[worker_pb2.ExecuteEvent]:
