@@ -20,7 +20,7 @@ class QueryBook:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self._queries: dict[str, Progress] = {}
-        self._wakeups: list[tuple[float, int, str]] = []
+        self._wakeups: list[tuple[float, int, str, bool]] = []
         self._sequence = 0
 
     def open(self, progress: Progress) -> None:
@@ -53,14 +53,24 @@ class QueryBook:
 
     def wake_at(self, when_s: float, name: str) -> None:
         """Ask for a look at a query, or at whatever else has a name, at an instant."""
-        heapq.heappush(self._wakeups, (when_s, self.next_number(), name))
+        entry = (when_s, self.next_number(), name, name in self._queries)
+        heapq.heappush(self._wakeups, entry)
 
     @property
     def next_wakeup_s(self) -> float | None:
         """When the next look is due; None when none is."""
+        self._forget()
         return self._wakeups[0][0] if self._wakeups else None
 
     def due(self, now_s: float) -> Iterator[str]:
         """Yield what to look at by now, those asked for meanwhile included."""
         while self._wakeups and self._wakeups[0][0] <= now_s:
             yield heapq.heappop(self._wakeups)[2]
+
+    def _forget(self) -> None:
+        """Drop what is due next for queries that have their outcome: most end long before that."""
+        while self._wakeups:
+            _, _, name, is_query = self._wakeups[0]
+            if not is_query or name in self._queries:
+                return
+            heapq.heappop(self._wakeups)

@@ -218,18 +218,16 @@ class Dispatcher:
         self, live: LiveQuery, *, is_heavy: bool, now_s: float
     ) -> worker_pb2.BatchQuery:
         """Return a query for the wire; step and guidance wishes are for the final variant only."""
-        parameters = live.parameters
-        if not is_heavy and live.query.preference is not Preference.LIGHT:
-            parameters = common_pb2.GenerationParameters()
-            parameters.CopyFrom(live.parameters)
-            parameters.ClearField("num_inference_steps")
-            parameters.ClearField("guidance_scale")
-        return worker_pb2.BatchQuery(
+        query = worker_pb2.BatchQuery(
             query_id=live.query.query_id,
-            parameters=parameters,
+            parameters=live.parameters,
             budget_s=max(0.0, live.query.deadline_s - now_s),
             traceparent=self.tracing.parent(live.query.query_id) if self.tracing else "",
         )
+        if not is_heavy and live.query.preference is not Preference.LIGHT:
+            query.parameters.ClearField("num_inference_steps")
+            query.parameters.ClearField("guidance_scale")
+        return query
 
     def _defer(self, query_id: str, reason: str, now_s: float) -> None:
         live = self._live[query_id]
@@ -383,17 +381,19 @@ class Dispatcher:
         task.add_done_callback(self._tasks.discard)
 
     def _arm_timer(self) -> None:
-        """Call ``tick`` when the balancer asks for it."""
+        """Call ``tick`` when the balancer asks for it, or before."""
         wakeup_s = self.balancer.next_wakeup_s
+        if wakeup_s is None:
+            return
         if self._timer is not None:
-            if wakeup_s == self._wakes_s:
+            # Most queries end long before they are due: to be called in vain once in a while costs
+            # less than a new timer for every query.
+            if self._wakes_s <= wakeup_s:
                 return
             self._timer.cancel()
-            self._timer = None
-        if wakeup_s is not None:
-            delay_s = max(0.0, wakeup_s - time.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
-            self._wakes_s = wakeup_s
+        delay_s = max(0.0, wakeup_s - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+        self._wakes_s = wakeup_s
 
     def _tick(self) -> None:
         self._timer = None

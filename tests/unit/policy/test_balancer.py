@@ -41,6 +41,14 @@ def test_poor_image_is_deferred_and_drawn_again() -> None:
     assert harness.finished_s["a"] == pytest.approx(LIGHT.execution_s(1) + HEAVY.execution_s(1))
 
 
+def test_nothing_is_left_to_look_at_once_a_query_has_its_answer() -> None:
+    harness = started(fraction=0.0)
+    harness.submit(make_query("a", slo_s=5.0))
+    harness.submit(make_query("b", arrival_s=0.5, slo_s=5.0))
+    harness.run()
+    assert harness.now_s == pytest.approx(0.6)  # not 5.5, when "b" would have been late
+
+
 def test_unscored_image_is_kept() -> None:
     harness = started()
     harness.percentile = lambda query_id: None
