@@ -150,7 +150,7 @@ def hops_section(found: HopRounds) -> list[str]:
         "## E1: the cost of a hop",
         "",
         "A model that does nothing. Ratios to one hop of raw grpc.aio in the same round, medians "
-        "(quartiles). DiffServe's way is client, load balancer, worker, discriminator: every image "
+        "(quartiles). DiffServe's way is client, load balancer, worker: every image "
         "is encoded, scored, ranked and decided upon. The peers' is client, server, worker, "
         "without any of that, by HTTP with one client (aiohttp), which DiffServe's HTTP door is "
         "called with too. Peers that batch wait 1 ms for company, which a lone caller pays. Tuned: "
