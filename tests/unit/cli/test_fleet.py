@@ -93,6 +93,23 @@ def test_workers_score_their_own_images_unless_told_otherwise(
     assert "DIFFSERVE_WORKER_SCORING" not in named(fleet_of(), "worker-0").environment
 
 
+def test_services_use_grpcs_older_poller_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("GRPC_EXPERIMENTS", raising=False)
+    environment = named(fleet_of(), "loadbalancer").environment
+    assert environment["GRPC_EXPERIMENTS"] == "-event_engine_client,-event_engine_listener"
+    images = {
+        path: path.read_text()
+        for path in (Path(__file__).parents[3] / "services").glob("*/Dockerfile")
+    }
+    assert len(images) == 4
+    for path, text in images.items():
+        assert f"GRPC_EXPERIMENTS={environment['GRPC_EXPERIMENTS']} " in text, path
+    monkeypatch.setenv("GRPC_EXPERIMENTS", "")
+    assert named(fleet_of(), "loadbalancer").environment["GRPC_EXPERIMENTS"] == ""
+
+
 def test_many_workers_step_over_the_other_ports() -> None:
     base = 39_000 + os.getpid() % 1000
     ports = {"worker_port": base, "discriminator_port": base + 2}
