@@ -159,10 +159,10 @@ class WorkerSettings(SharedSettings):
         "all", description="variants to load at start: all, none or a comma-separated list"
     )
     scoring: str = Field(
-        "",
-        pattern="^(|service|local)$",
+        "auto",
+        pattern="^(auto|service|local)$",
         description="who scores images: service, the discriminator; local, the worker itself, "
-        "which saves the way and takes the models' memory; empty: local with diffserve up, which "
+        "which saves the way and takes the models' memory; auto: local with diffserve up, which "
         "has everything on one machine, else service",
     )
     score_timeout_s: float = Field(2.0, gt=0, description="longest wait for the discriminator")

@@ -201,7 +201,7 @@ def _thread_environment(workers: int, cores: int) -> dict[str, str]:
 def _scoring_environment() -> dict[str, str]:
     """Return variables that have workers score their own images, unless the user chose."""
     chosen = load_settings(WorkerSettings, environ=os.environ).scoring
-    return {} if chosen else {f"{PREFIX}WORKER_SCORING": "local"}
+    return {f"{PREFIX}WORKER_SCORING": "local"} if chosen == "auto" else {}
 
 
 def _grpc_environment() -> dict[str, str]:
