@@ -75,7 +75,8 @@ class ClassRouter:
             if class_id not in self._rotations:
                 members = tuple(c for c in request_class.cascade_ids if c in self._cascades)
                 self._candidates[class_id], self._rotations[class_id] = members, Rotation()
-                self._class_ids |= dict.fromkeys(members, class_id)
+                for cascade_id in members:
+                    self._class_ids.setdefault(cascade_id, class_id)
         self._mixed = _mixed_lights(self._cascades)
 
     def choose(self, name: str, fleet: Fleet, preference: Preference = Preference.AUTO) -> str:

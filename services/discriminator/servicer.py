@@ -14,7 +14,8 @@ from diffserve.observability.tracing import Tracing
 from diffserve.rpc import status
 from diffserve.rpc.streams import Outbox, answer_many
 from diffserve.rpc.v1 import discriminator_pb2, discriminator_pb2_grpc
-from diffserve.scoring.populations import NUM_RANKS, Score
+from diffserve.scoring.populations import NUM_RANKS
+from diffserve.scoring.tracing import trace_scores
 from services.discriminator.images import read_images
 from services.discriminator.reports import take_in
 from services.discriminator.scoring import Scoring
@@ -87,7 +88,9 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
                 exclude_from_sketch=request.exclude_from_sketch,
             )
         if self._tracing is not None:
-            _trace(self._tracing, request, started_s, scores)
+            parents = [image.traceparent for image in request.images]
+            times_s = (started_s, time.monotonic())
+            trace_scores(self._tracing, parents, request.discriminator, scores, times_s)
         return discriminator_pb2.ScoreResponse(
             scores=[
                 discriminator_pb2.ImageScore(confidence=s.confidence, percentile=s.percentile)
@@ -100,6 +103,9 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
         self, request: discriminator_pb2.ObserveRequest, context: Context
     ) -> discriminator_pb2.ObserveResponse:
         """Take in what workers scored; tell them what to rank among."""
+        if self.unavailable:
+            # Before its sketches are restored: they would take the place of what is told now.
+            raise UnavailableError(self.unavailable)
         populations = take_in(request, self._scoring)
         sketches = [self._scoring.populations.sketch(population) for population in populations]
         return discriminator_pb2.ObserveResponse(
@@ -122,25 +128,3 @@ class DiscriminatorServicer(discriminator_pb2_grpc.DiscriminatorServicer):
             fractions=fractions,
             thresholds=[sketch.threshold(fraction) for fraction in fractions],
         )
-
-
-def _trace(
-    tracing: Tracing,
-    request: discriminator_pb2.ScoreRequest,
-    started_s: float,
-    scores: list[Score],
-) -> None:
-    """Record one span per image whose query is traced."""
-    ended_s = time.monotonic()
-    for image, score in zip(request.images, scores, strict=True):
-        if image.traceparent:
-            tracing.record(
-                "discriminate",
-                image.traceparent,
-                started_s,
-                ended_s,
-                discriminator=request.discriminator,
-                confidence=score.confidence,
-                percentile=score.percentile,
-                batch_size=len(scores),
-            )

@@ -15,8 +15,9 @@ from diffserve.core import Population
 from diffserve.errors import BackendError, DiffServeError
 from diffserve.observability.tracing import Tracing
 from diffserve.rpc.v1 import common_pb2, discriminator_pb2
-from diffserve.scoring.populations import Populations, Score
+from diffserve.scoring.populations import Populations
 from diffserve.scoring.thread import ScoringThread
+from diffserve.scoring.tracing import trace_scores
 from services.worker.reports import Reports
 
 SKETCH_SIZE = 1024
@@ -79,7 +80,8 @@ class LocalScoring:
         self._populations.join(population, confidences)
         self._reports.light(population, confidences, ended_s - started_s)
         if self._tracing is not None:
-            _trace(self._tracing, parents, population, scores, (started_s, ended_s))
+            times_s = (started_s, ended_s)
+            trace_scores(self._tracing, parents, population.discriminator, scores, times_s)
         return [
             discriminator_pb2.ImageScore(confidence=score.confidence, percentile=score.percentile)
             for score in scores
@@ -126,24 +128,3 @@ class LocalScoring:
             raise BackendError(f"scoring took longer than {limit_s:.3g} s") from None
         except DiffServeError as error:
             raise BackendError(f"scoring: {error}") from None
-
-
-def _trace(
-    tracing: Tracing,
-    parents: Sequence[str],
-    population: Population,
-    scores: Sequence[Score],
-    times_s: tuple[float, float],
-) -> None:
-    """Record one span per image whose query is traced, as the discriminator service does."""
-    for parent, score in zip(parents, scores, strict=False):
-        if parent:
-            tracing.record(
-                "discriminate",
-                parent,
-                *times_s,
-                discriminator=population.discriminator,
-                confidence=score.confidence,
-                percentile=score.percentile,
-                batch_size=len(scores),
-            )

@@ -78,7 +78,8 @@ class DiscriminatorServicer(object):
 
     def Observe(self, request, context):
         """Takes in what workers scored themselves, and tells what they shall rank their images among.
-        INVALID_ARGUMENT: a confidence is outside 0..1. NOT_FOUND: unknown discriminator.
+        INVALID_ARGUMENT: a confidence is outside 0..1. NOT_FOUND: unknown discriminator. UNAVAILABLE:
+        it starts or drains; to be reported again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,8 @@ class DiscriminatorStub:
     """
     Observe: _grpc.UnaryUnaryMultiCallable[_discriminator_pb2.ObserveRequest, _discriminator_pb2.ObserveResponse]
     """Takes in what workers scored themselves, and tells what they shall rank their images among.
-    INVALID_ARGUMENT: a confidence is outside 0..1. NOT_FOUND: unknown discriminator.
+    INVALID_ARGUMENT: a confidence is outside 0..1. NOT_FOUND: unknown discriminator. UNAVAILABLE:
+    it starts or drains; to be reported again.
     """
     DescribeSketch: _grpc.UnaryUnaryMultiCallable[_discriminator_pb2.DescribeSketchRequest, _discriminator_pb2.DescribeSketchResponse]
     """Current confidence quantiles of one population's sketch."""
@@ -59,7 +60,8 @@ class DiscriminatorAsyncStub(DiscriminatorStub):
     """
     Observe: _aio.UnaryUnaryMultiCallable[_discriminator_pb2.ObserveRequest, _discriminator_pb2.ObserveResponse]  # type: ignore[assignment]
     """Takes in what workers scored themselves, and tells what they shall rank their images among.
-    INVALID_ARGUMENT: a confidence is outside 0..1. NOT_FOUND: unknown discriminator.
+    INVALID_ARGUMENT: a confidence is outside 0..1. NOT_FOUND: unknown discriminator. UNAVAILABLE:
+    it starts or drains; to be reported again.
     """
     DescribeSketch: _aio.UnaryUnaryMultiCallable[_discriminator_pb2.DescribeSketchRequest, _discriminator_pb2.DescribeSketchResponse]  # type: ignore[assignment]
     """Current confidence quantiles of one population's sketch."""
@@ -92,7 +94,8 @@ class DiscriminatorServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_discriminator_pb2.ObserveResponse, _abc.Awaitable[_discriminator_pb2.ObserveResponse]]:
         """Takes in what workers scored themselves, and tells what they shall rank their images among.
-        INVALID_ARGUMENT: a confidence is outside 0..1. NOT_FOUND: unknown discriminator.
+        INVALID_ARGUMENT: a confidence is outside 0..1. NOT_FOUND: unknown discriminator. UNAVAILABLE:
+        it starts or drains; to be reported again.
         """
 
     @_abc_1.abstractmethod

@@ -73,6 +73,15 @@ async def test_one_wrong_field_and_nothing_is_taken_in(wrong: Any, where: str) -
     assert where in text
 
 
+async def test_nothing_is_taken_in_before_what_was_known_is_restored() -> None:
+    async with running() as (application, stub):
+        application.servicer.unavailable = "warming up"
+        before = application.scoring.populations.sketches[MOCK].scores()
+        code, _ = await refusal(stub.Observe(report(group(0.5))))
+        assert application.scoring.populations.sketches[MOCK].scores() == before
+    assert code is grpc.StatusCode.UNAVAILABLE
+
+
 @pytest.mark.parametrize(
     "wrong", [report(group(0.5, name="who")), report(heavy=[heavy(0.5, name="who")])]
 )
