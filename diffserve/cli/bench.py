@@ -45,7 +45,7 @@ class Request:
         warm_up_s: Load before it, not reported.
         slo_s: What counts as in time; None: the cascade's.
         seed: Of the arrivals.
-        prompts: File of prompts; empty: numbered ones.
+        prompts: File of prompts; empty: scenes of one to four things.
         address: Of a load balancer; empty: as configured.
         url: Of an OpenAI-compatible API instead; empty: gRPC.
         model: For ``url``.

@@ -14,7 +14,7 @@ import typer
 from diffserve.cli.cascades import cascade_app
 from diffserve.cli.models import register as register_models
 from diffserve.cli.operators import register
-from diffserve.cli.options import Admin, Json, WorkerId
+from diffserve.cli.options import Admin, Json, Prompts, WorkerId
 from diffserve.cli.output import CliError
 from diffserve.errors import DiffServeError
 
@@ -246,7 +246,7 @@ def replay(
     ] = None,
     duration: Annotated[float, typer.Option(min=1, help="Seconds of a generated trace.")] = 350.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the arrivals.")] = 0,
-    prompts: Annotated[str, typer.Option(metavar="FILE", help="One prompt per line.")] = "",
+    prompts: Prompts = "",
     log: Annotated[str, typer.Option(metavar="FILE", help="CSV of every query.")] = "",
     address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Load balancer.")] = "",
     as_json: Json = False,
@@ -283,7 +283,7 @@ def bench(
         float | None, typer.Option(min=0.001, help="Seconds; default: the cascade's, or 5.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the arrivals.")] = 0,
-    prompts: Annotated[str, typer.Option(metavar="FILE", help="One prompt per line.")] = "",
+    prompts: Prompts = "",
     address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Load balancer (gRPC).")] = "",
     url: Annotated[
         str, typer.Option(metavar="URL", help="OpenAI-compatible API: http://host:port/v1.")

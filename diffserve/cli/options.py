@@ -17,6 +17,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 Admin = Annotated[
     str, typer.Option("--address", metavar="HOST:PORT", help="Controller; default: by settings.")
 ]
+Prompts = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE", help="One prompt per line; default: scenes of one to four things."
+    ),
+]
 WorkerId = Annotated[str, typer.Argument(help="As `diffserve workers list` shows it.")]
 Variants = Annotated[
     str, typer.Option(metavar="A,B,...", help="At least two of the shipped; default: all.")

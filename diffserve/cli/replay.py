@@ -15,7 +15,8 @@ from diffserve.cli.connection import loadbalancer_address
 from diffserve.cli.output import CliError, duration, emit_json, percent, stdout, table
 from diffserve.cli.simulate import progress
 from diffserve.config import LoadBalancerSettings, load_settings
-from diffserve.replay.client import Answer, Replayed, Target, numbered_prompt, replay
+from diffserve.embedded.captions import held_out_prompt
+from diffserve.replay.client import Answer, Replayed, Target, replay
 from diffserve.sim.run import Simulation, tables_of, workload_of
 from diffserve.sim.workload import WorkloadParameters
 
@@ -86,13 +87,16 @@ def run_replay(request: Request, *, as_json: bool) -> None:
 
 
 def prompts_of(path: str) -> Callable[[int], str]:
-    """Return prompts by number: the lines of a file, over and over; numbered ones without a file.
+    """Return prompts by number: the lines of a file, over and over; scenes without a file.
+
+    The embedded models know the words of these scenes, and to others they are as good as any.
+    Texts that the embedded models cannot know would look like drift to the discriminator.
 
     Raises:
         CliError: it cannot be read, or holds none.
     """
     if not path:
-        return numbered_prompt
+        return held_out_prompt
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError as error:

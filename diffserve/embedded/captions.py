@@ -116,6 +116,13 @@ def sample_prompt(rng: np.random.Generator, level: Level, *, held_out: bool = Fa
     return Prompt(body, scene, names_style, names_background)
 
 
+def held_out_prompt(number: int) -> str:
+    """Return the text of a numbered prompt, always the same; levels of difficulty take turns."""
+    levels = tuple(Level)
+    rng = np.random.default_rng(number)
+    return sample_prompt(rng, levels[number % len(levels)], held_out=True).text
+
+
 def plain_caption(scene: Scene) -> str:
     """Word a scene canonically, e.g. "flat style, an owl, sky blue background"."""
     return f"{scene.style} style, {_word_objects(scene, None)}, {scene.background} background"

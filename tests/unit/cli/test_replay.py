@@ -10,6 +10,7 @@ import pytest
 from diffserve.cli.output import CliError
 from diffserve.cli.replay import COLUMNS, prompts_of, write_log
 from diffserve.core import Outcome
+from diffserve.embedded.captions import split_words, vocabulary
 from diffserve.replay.client import Answer
 
 
@@ -20,8 +21,12 @@ def test_prompts_of_a_file_repeat(tmp_path: Path) -> None:
     assert [prompt_of(index) for index in range(3)] == ["an owl", "a boat", "an owl"]
 
 
-def test_without_a_file_prompts_are_numbered() -> None:
-    assert "17" in prompts_of("")(17)
+def test_without_a_file_prompts_are_scenes_of_words_that_the_embedded_models_know() -> None:
+    prompt_of = prompts_of("")
+    prompts = [prompt_of(number) for number in range(60)]
+    assert prompts == [prompt_of(number) for number in range(60)]
+    assert len(set(prompts)) > 50
+    assert set(split_words(" ".join(prompts))) <= set(vocabulary())
 
 
 @pytest.mark.parametrize("content", [None, "", " \n\n"])
