@@ -88,6 +88,8 @@ class Query:
             ranked it.
         priority: Which waiting queries go first.
         tenant: On whose account it is; empty is a name like others.
+        is_usual: It runs with the steps, guidance and size that its cascade has without being
+            asked for others, so its batch takes as long as the profile says.
     """
 
     query_id: str
@@ -99,6 +101,7 @@ class Query:
     difficulty: float | None = None
     priority: Priority = Priority.NORMAL
     tenant: str = ""
+    is_usual: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +253,7 @@ class Batch:
         started_s: When it was launched.
         only_if_idle: Other load balancers use this worker too: it refuses the batch while its
             device is busy, instead of staging it.
+        is_usual: All its queries are, so that its duration tells of the variant.
     """
 
     batch_id: int
@@ -259,6 +263,7 @@ class Batch:
     query_ids: tuple[str, ...]
     started_s: float
     only_if_idle: bool = False
+    is_usual: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

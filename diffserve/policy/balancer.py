@@ -185,9 +185,14 @@ class Balancer:
         self._fleet.found(worker_id)
         return self._dispatch_all(now_s)
 
-    def worker_lost(self, worker_id: str, now_s: float) -> list[Action]:
-        """Stop using a worker that does not answer; its queries run again elsewhere."""
+    def worker_lost(self, worker_id: str, now_s: float, *, finishes: bool = False) -> list[Action]:
+        """Stop using a worker until it is found; its queries run again elsewhere.
+
+        Not where it still ``finishes`` the batches it has, as while it drains.
+        """
         self._fleet.lost(worker_id)
+        if finishes:
+            return self._dispatch_all(now_s)
         actions: list[Action] = []
         for batch in [b for b in self._batches.values() if b.worker_id == worker_id]:
             actions += self.batch_ended(batch.batch_id, now_s)
@@ -199,7 +204,7 @@ class Balancer:
         if batch is None:
             return []
         is_stopped = not any(self._book.running(batch_id, query_id) for query_id in batch.query_ids)
-        if not self._shadows.is_shadow(batch_id):
+        if batch.is_usual and not self._shadows.is_shadow(batch_id):
             self._fleet.observe(batch, execution_s, is_stopped=is_stopped)
         self._shadows.ended(batch_id)
         actions: list[Action] = []
@@ -477,15 +482,7 @@ class Balancer:
         return actions
 
     def _launch(self, job: Job, now_s: float) -> Launch:
-        batch = Batch(
-            batch_id=self._book.next_number(),
-            worker_id=job.worker.worker_id,
-            variant_id=job.pool.variant_id,
-            stage=job.pool.stage,
-            query_ids=tuple(query.query_id for query in job.queries),
-            started_s=now_s,
-            only_if_idle=job.is_only_if_idle,
-        )
+        batch = job.batch(self._book.next_number(), now_s)
         is_heavy = batch.stage is CascadeStage.HEAVY
         for query_id in batch.query_ids:
             progress = self._book.get(query_id)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 
-from diffserve.core import CascadeStage, Query
+from diffserve.core import Batch, CascadeStage, Query
 from diffserve.policy.admission import predicted_wait_s
 from diffserve.policy.batching import HeavyChoice, HeavyPool, heavy_batch, next_batch
 from diffserve.policy.pool import Pool, Worker
@@ -37,6 +37,19 @@ class Job:
         """
         is_heavy = self.pool.stage is CascadeStage.HEAVY
         return self.worker.is_common and (is_heavy or not self.worker.was_busy)
+
+    def batch(self, batch_id: int, now_s: float) -> Batch:
+        """Return it as a batch that begins now."""
+        return Batch(
+            batch_id=batch_id,
+            worker_id=self.worker.worker_id,
+            variant_id=self.pool.variant_id,
+            stage=self.pool.stage,
+            query_ids=tuple(query.query_id for query in self.queries),
+            started_s=now_s,
+            only_if_idle=self.is_only_if_idle,
+            is_usual=all(query.is_usual for query in self.queries),
+        )
 
 
 def next_job(pool: Pool, margin_s: float, now_s: float) -> Job | float:

@@ -55,7 +55,7 @@ class LoadBalancer:
             tenants=load_tenants(settings.tenants),
             loadbalancer_id=settings.loadbalancer_id,
         )
-        self._workers = WorkerClients(settings.message_bytes_max)
+        self._workers = WorkerClients(settings.message_bytes_max, settings.loadbalancer_id)
         answers = Answers(settings.answers_bytes_max, settings.answers_lifetime_s)
         self.dispatcher = Dispatcher(
             self.balancer, self._workers, settings.num_records_max, answers

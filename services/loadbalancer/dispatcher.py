@@ -37,6 +37,8 @@ REFUSALS = (
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 )
 """Codes with which a worker says that it did not take a batch, if it never said ``started``."""
+INVALID_BATCH = grpc.StatusCode.INVALID_ARGUMENT
+"""Code of a worker that is well, and of a batch that none would run."""
 EXECUTE_GRACE_S = 30.0
 """A batch may outlive its queries' deadlines by this much, then it is given up."""
 
@@ -144,9 +146,10 @@ class Dispatcher:
         """Use a worker again."""
         self._perform(self.balancer.worker_found(worker_id, time.monotonic()))
 
-    def worker_lost(self, worker_id: str) -> None:
-        """Stop using a worker; its queries run elsewhere."""
-        self._perform(self.balancer.worker_lost(worker_id, time.monotonic()))
+    def worker_lost(self, worker_id: str, finishes: bool) -> None:
+        """Stop using a worker; its queries run elsewhere, unless it finishes what it has."""
+        now_s = time.monotonic()
+        self._perform(self.balancer.worker_lost(worker_id, now_s, finishes=finishes))
 
     # -- actions ---------------------------------------------------------------------------
 
@@ -166,8 +169,8 @@ class Dispatcher:
                     pass  # `submit` told the client where its query waits
                 case Finish():
                     self._finish(action, now_s)
-                case Abort(_, worker_id, query_id):
-                    self._spawn(self._workers.abort(worker_id, [query_id]))
+                case Abort(batch_id, worker_id, query_id):
+                    self._spawn(self._workers.abort(worker_id, batch_id, [query_id]))
         self._arm_timer()
 
     def _launch(self, batch: Batch, now_s: float) -> None:
@@ -287,10 +290,10 @@ class Dispatcher:
     def _ended(self, batch: Batch, plan_id: int, failure: Failure | None) -> None:
         was_refused = failure is not None and not failure.has_started and failure.code in REFUSALS
         busy_s = _busy_s(failure.error) if failure is not None and was_refused else 0.0
-        is_worker_lost = failure is not None and busy_s == 0.0
+        is_worker_lost = failure is not None and busy_s == 0.0 and failure.code is not INVALID_BATCH
         if failure is not None:
             logger.log(
-                logging.WARNING if is_worker_lost else logging.DEBUG,
+                logging.DEBUG if busy_s > 0.0 else logging.WARNING,
                 "batch %d on %s: %s %s",
                 *(batch.batch_id, batch.worker_id, failure.code.name, failure.error),
                 extra={

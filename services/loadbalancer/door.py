@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator
 
 from diffserve.activation import CatalogInForce
-from diffserve.core import Outcome, Query
+from diffserve.core import Outcome, Preference, Query
 from diffserve.errors import (
     BackendError,
     DeadlineError,
@@ -135,11 +135,17 @@ class Door:
             arrival_s=now_s,
             deadline_s=now_s + min(budgets_s),
             preference=wanted,
-            compat_key=_compat_key(parameters),
+            compat_key=_compat_key(parameters, wanted),
             priority=priority(request),
             tenant=request.tenant,
+            is_usual=self._is_usual(request.parameters, cascade.heavy),
         )
         return LiveQuery(query, cascade, parameters, now_s, asked=request)
+
+    def _is_usual(self, given: common_pb2.GenerationParameters, variant_id: str) -> bool:
+        variant = self._catalog.current.variants[variant_id]
+        size = (given.width or variant.width, given.height or variant.height)
+        return size == (variant.width, variant.height) and not _has_wishes(given)
 
     def _complete(
         self, given: common_pb2.GenerationParameters, variant_id: str
@@ -155,12 +161,20 @@ class Door:
         return parameters
 
 
-def _compat_key(parameters: common_pb2.GenerationParameters) -> str:
+def _has_wishes(parameters: common_pb2.GenerationParameters) -> bool:
+    """Return whether steps or guidance are asked for."""
+    return parameters.num_inference_steps > 0 or parameters.HasField("guidance_scale")
+
+
+def _compat_key(parameters: common_pb2.GenerationParameters, wanted: Preference) -> str:
     """Return what queries of one batch must have in common."""
     guidance = parameters.guidance_scale if parameters.HasField("guidance_scale") else None
+    # Wishes are for the variant that draws last: the light one heeds only these queries' own.
+    is_light_last = _has_wishes(parameters) and wanted is Preference.LIGHT
     return (
         f"{parameters.width}x{parameters.height}"
         f"/{parameters.num_inference_steps}/{guidance}/{bool(parameters.negative_prompt)}"
+        f"/{is_light_last}"
     )
 
 

@@ -78,9 +78,14 @@ class PlanFollower:
             document = await self._store.load_plan()
         except STORE_ERRORS:
             return
-        if document:
+        if not document:
+            return
+        try:
             message = json_format.Parse(document, controller_pb2.Plan(), ignore_unknown_fields=True)
-            self._receive(message)
+        except json_format.ParseError as error:
+            logger.warning("redis: the plan there cannot be read: %s; the last one stays", error)
+            return
+        self._receive(message)
 
     def _receive(self, message: controller_pb2.Plan) -> None:
         plan = convert.plan_from_proto(message)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 RECHECK_S = 0.2
 """Pause before a worker that refused or broke is looked at again."""
 ABORT_TIMEOUT_S = 2.0
+DESCRIBE_TIMEOUT_S = 1.0
 CLOSE_GRACE_S = 60.0
 """A worker that left the plan may still finish the batches it has."""
 
@@ -63,24 +65,38 @@ class _Client:
     address: str
     channel: grpc.aio.Channel
     stub: worker_pb2_grpc.WorkerAsyncStub
-    watch: asyncio.Task[None]
+    watch: asyncio.Task[None] | None = None
     stream: _Stream | None = None
+
+
+class _State(Enum):
+    """What is known of a worker; the value completes a log line."""
+
+    SERVING = "serving"
+    FINISHING = "taking no batches"
+    LOST = "not serving"
 
 
 class WorkerClients:
     """One client per worker of the plan.
 
     The health watch is a stream: a killed worker is noticed when its connection breaks, a hung
-    one when it reports NOT_SERVING, and both when they are back.
+    one when it reports NOT_SERVING, and both when they are back. One that drains reports
+    NOT_SERVING, too, but finishes what it has.
+
+    Attributes:
+        on_found: Gets the id of a worker that serves.
+        on_lost: Gets the id of one that does not, and whether it still finishes its batches.
     """
 
-    def __init__(self, message_bytes_max: int) -> None:
+    def __init__(self, message_bytes_max: int, loadbalancer_id: str) -> None:
         self._message_bytes_max = message_bytes_max
+        self._loadbalancer_id = loadbalancer_id
         self._clients: dict[str, _Client] = {}
         self._executions: dict[int, _Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_found: Callable[[str], None] = lambda worker_id: None
-        self.on_lost: Callable[[str], None] = lambda worker_id: None
+        self.on_lost: Callable[[str, bool], None] = lambda worker_id, finishes: None
 
     def follow(self, plan: Plan) -> None:
         """Open channels to new or moved workers; close those of workers that left the plan."""
@@ -114,6 +130,7 @@ class WorkerClients:
             on_ended: Gets None after the last one, or why there are no more; called once.
         """
         stream = self._stream(worker_id)
+        request.loadbalancer_id = self._loadbalancer_id
         loop = asyncio.get_running_loop()
         timer = loop.call_later(timeout_s, self._overdue, request.batch_id)
         self._executions[request.batch_id] = _Execution(
@@ -122,23 +139,27 @@ class WorkerClients:
         stream.send(request)
 
     def suspect(self, worker_id: str) -> None:
-        """Stop using a worker that broke or refused a batch, until a fresh look finds it well."""
+        """Stop using a worker that broke or refused a batch, until a fresh look finds it well.
+
+        Whatever else it has ends by itself, or with its stream.
+        """
         client = self._clients.get(worker_id)
         if client is None:
             return
-        self.on_lost(worker_id)
-        client.watch.cancel()
-        client.watch = asyncio.create_task(
-            self._watch(worker_id, client.channel, pause_s=RECHECK_S)
-        )
+        self.on_lost(worker_id, True)
+        if client.watch is not None:
+            client.watch.cancel()
+        client.watch = asyncio.create_task(self._watch(worker_id, client, pause_s=RECHECK_S))
 
-    async def abort(self, worker_id: str, query_ids: Sequence[str]) -> None:
-        """Stop queries of running batches; a worker that is gone has stopped anyway."""
+    async def abort(self, worker_id: str, batch_id: int, query_ids: Sequence[str]) -> None:
+        """Stop queries of a running batch; a worker that is gone has stopped anyway."""
         client = self._clients.get(worker_id)
         if client is None:
             return
         with contextlib.suppress(grpc.aio.AioRpcError):
-            request = worker_pb2.AbortRequest(query_ids=query_ids)
+            request = worker_pb2.AbortRequest(
+                query_ids=query_ids, batch_id=batch_id, loadbalancer_id=self._loadbalancer_id
+            )
             await client.stub.Abort(request, timeout=ABORT_TIMEOUT_S)
 
     async def close(self) -> None:
@@ -154,15 +175,13 @@ class WorkerClients:
     def _open(self, worker_id: str, address: str) -> None:
         # Queries of a batch that did not reach its worker may go to another one by now.
         channel = open_channel(address, self._message_bytes_max, retries=False)
-        self._clients[worker_id] = _Client(
-            address=address,
-            channel=channel,
-            stub=worker_pb2_grpc.WorkerStub(channel),
-            watch=asyncio.create_task(self._watch(worker_id, channel, pause_s=0.0)),
-        )
+        stub = worker_pb2_grpc.WorkerStub(channel)
+        client = self._clients[worker_id] = _Client(address=address, channel=channel, stub=stub)
+        client.watch = asyncio.create_task(self._watch(worker_id, client, pause_s=0.0))
 
     def _close(self, client: _Client, grace_s: float | None) -> None:
-        client.watch.cancel()
+        if client.watch is not None:
+            client.watch.cancel()
         if client.stream is not None:
             client.stream.finish()
         self._spawn(client.channel.close(grace_s))
@@ -194,7 +213,7 @@ class WorkerClients:
     def _overdue(self, batch_id: int) -> None:
         execution = self._executions[batch_id]
         query_ids = [query.query_id for query in execution.request.queries]
-        self._spawn(self.abort(execution.worker_id, query_ids))
+        self._spawn(self.abort(execution.worker_id, batch_id, query_ids))
         late = DiffServeError("no answer long after the queries' deadlines")
         self._end(batch_id, grpc.StatusCode.DEADLINE_EXCEEDED, late)
 
@@ -214,24 +233,39 @@ class WorkerClients:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _watch(self, worker_id: str, channel: grpc.aio.Channel, pause_s: float) -> None:
+    async def _watch(self, worker_id: str, client: _Client, pause_s: float) -> None:
         """Report found and lost for as long as the worker is in the plan."""
         await asyncio.sleep(pause_s)
-        stub = health_pb2_grpc.HealthStub(channel)
-        is_well: bool | None = None
+        stub = health_pb2_grpc.HealthStub(client.channel)
+        state: _State | None = None
         while True:
             with contextlib.suppress(grpc.aio.AioRpcError):
-                async for state in stub.Watch(health_pb2.HealthCheckRequest()):
-                    is_serving = state.status == health_pb2.HealthCheckResponse.SERVING
-                    is_well = self._report(worker_id, is_well, is_serving)
-            is_well = self._report(worker_id, is_well, False)
+                async for report in stub.Watch(health_pb2.HealthCheckRequest()):
+                    if report.status == health_pb2.HealthCheckResponse.SERVING:
+                        state = self._report(worker_id, state, _State.SERVING)
+                        continue
+                    state = self._report(worker_id, state, _State.FINISHING)
+                    if not await _drains(client):
+                        state = self._report(worker_id, state, _State.LOST)
+            state = self._report(worker_id, state, _State.LOST)
             await asyncio.sleep(RECHECK_S)
 
-    def _report(self, worker_id: str, was_well: bool | None, is_well: bool) -> bool:
-        if is_well and was_well is not True:
+    def _report(self, worker_id: str, before: _State | None, now: _State) -> _State:
+        if now is before:
+            return now
+        if now is _State.SERVING:
             logger.info("worker %s is serving", worker_id)
             self.on_found(worker_id)
-        elif not is_well and was_well is not False:
-            logger.warning("worker %s is not serving", worker_id)
-            self.on_lost(worker_id)
-        return is_well
+        else:
+            logger.warning("worker %s is %s", worker_id, now.value)
+            self.on_lost(worker_id, now is _State.FINISHING)
+        return now
+
+
+async def _drains(client: _Client) -> bool:
+    """Return whether a worker that takes no batches finishes those it has."""
+    request = worker_pb2.DescribeRequest()
+    try:
+        return (await client.stub.Describe(request, timeout=DESCRIBE_TIMEOUT_S)).draining
+    except grpc.aio.AioRpcError:
+        return False

@@ -63,6 +63,7 @@ class BatchSpec:
         discriminator: Scoring model; empty means do not score.
         reports_progress: Somebody wants to hear of its denoising steps.
         only_if_idle: Refuse it while anything is on the device.
+        loadbalancer_id: Whose batch; its number is unique there only.
     """
 
     batch_id: int
@@ -75,6 +76,7 @@ class BatchSpec:
     discriminator: str = ""
     reports_progress: bool = False
     only_if_idle: bool = False
+    loadbalancer_id: str = ""
 
     @property
     def is_native(self) -> bool:
@@ -153,6 +155,7 @@ def parse_batch(request: worker_pb2.ExecuteRequest, catalog: Catalog) -> BatchSp
         discriminator=request.discriminator,
         reports_progress=request.reports_progress,
         only_if_idle=request.only_if_idle,
+        loadbalancer_id=request.loadbalancer_id,
     )
 
 

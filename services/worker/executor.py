@@ -83,10 +83,12 @@ class Executor:
         )
         return run
 
-    def abort(self, query_ids: frozenset[str]) -> int:
-        """Stop single queries, wherever they are; return how many were found."""
+    def abort(self, loadbalancer_id: str, batch_id: int, query_ids: frozenset[str]) -> int:
+        """Stop single queries of a load balancer's batch; return how many were found."""
         num_found = 0
         for run in self._open:
+            if (run.spec.loadbalancer_id, run.spec.batch_id) != (loadbalancer_id, batch_id):
+                continue
             own = {drawing.query_id for drawing in run.spec.drawings}
             found = (own & query_ids) - run.aborted
             run.aborted |= found

@@ -112,7 +112,9 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         self, request: worker_pb2.AbortRequest, context: Context
     ) -> worker_pb2.AbortResponse:
         """Stop single queries."""
-        num_aborted = self._executor.abort(frozenset(request.query_ids))
+        num_aborted = self._executor.abort(
+            request.loadbalancer_id, request.batch_id, frozenset(request.query_ids)
+        )
         return worker_pb2.AbortResponse(num_aborted=num_aborted)
 
     @status.unary
@@ -161,7 +163,7 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
             resident=self._executor.residency.resident,
             assigned=self._executor.assigned,
             plan_id=self._executor.plan_id,
-            draining=self._executor.is_draining,
+            draining=self._executor.is_draining and not self._application.is_hung,
             memory_used_bytes=memory.used_bytes,
             memory_total_bytes=memory.total_bytes,
             latencies=self._executor.latencies.samples(),

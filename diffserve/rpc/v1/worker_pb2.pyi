@@ -30,6 +30,7 @@ class ExecuteRequest(_message.Message):
     PLAN_ID_FIELD_NUMBER: _builtins.int
     REPORTS_PROGRESS_FIELD_NUMBER: _builtins.int
     ONLY_IF_IDLE_FIELD_NUMBER: _builtins.int
+    LOADBALANCER_ID_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.int
     """Unique within one load balancer."""
     variant_id: _builtins.str
@@ -45,6 +46,8 @@ class ExecuteRequest(_message.Message):
     several load balancers. Such a refusal is RESOURCE_EXHAUSTED with reason WORKER_BUSY and the
     expected seconds until the device is free as retry delay; it does not count as a try.
     """
+    loadbalancer_id: _builtins.str
+    """Who asks: `batch_id` is unique within it."""
     @_builtins.property
     def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchQuery]:
         """1 or more; all of one size."""
@@ -59,10 +62,11 @@ class ExecuteRequest(_message.Message):
         plan_id: _builtins.int = ...,
         reports_progress: _builtins.bool = ...,
         only_if_idle: _builtins.bool = ...,
+        loadbalancer_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "discriminator", b"discriminator", "only_if_idle", b"only_if_idle", "plan_id", b"plan_id", "queries", b"queries", "reports_progress", b"reports_progress", "variant_id", b"variant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "discriminator", b"discriminator", "loadbalancer_id", b"loadbalancer_id", "only_if_idle", b"only_if_idle", "plan_id", b"plan_id", "queries", b"queries", "reports_progress", b"reports_progress", "variant_id", b"variant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -326,6 +330,12 @@ class AbortRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     QUERY_IDS_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    LOADBALANCER_ID_FIELD_NUMBER: _builtins.int
+    batch_id: _builtins.int
+    """The batch that they are in, and whose. Another load balancer may have a query of the same id."""
+    loadbalancer_id: _builtins.str
+    """As in ExecuteRequest."""
     @_builtins.property
     def query_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Queries to stop; unknown ids are ignored."""
@@ -334,10 +344,12 @@ class AbortRequest(_message.Message):
         self,
         *,
         query_ids: _abc.Iterable[_builtins.str] | None = ...,
+        batch_id: _builtins.int = ...,
+        loadbalancer_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["query_ids", b"query_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "loadbalancer_id", b"loadbalancer_id", "query_ids", b"query_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -536,7 +548,7 @@ class DescribeResponse(_message.Message):
     plan_id: _builtins.int
     """Plan of the newest assignment; 0 before the first."""
     draining: _builtins.bool
-    """Takes no new batches."""
+    """Takes no new batches, and finishes those it has."""
     memory_used_bytes: _builtins.int
     """Device memory in use, bytes; process memory on CPU."""
     memory_total_bytes: _builtins.int

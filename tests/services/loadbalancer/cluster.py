@@ -14,7 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from diffserve.catalog import Catalog, load_catalog
 from diffserve.config import LoadBalancerSettings
 from diffserve.core import CascadePlan, Plan, WorkerInfo
-from diffserve.errors import WORKER_BUSY, ConfigError, DiffServeError, OverloadedError
+from diffserve.errors import WORKER_BUSY, ConfigError, DiffServeError, InputError, OverloadedError
 from diffserve.rpc import convert
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.server import Health
@@ -44,6 +44,8 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
         self.heavy_s = 0.1
         self.gate: asyncio.Semaphore | None = None
         self.refuses = False
+        self.drains = False
+        self.finds_wrong = ""
         self.busy_s = 0.0
         self.num_busy = 0
         self.num_steps = 0
@@ -76,6 +78,10 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
     ) -> AsyncIterator[worker_pb2.ExecuteEvent]:
         if self.refuses:
             raise ConfigError("not resident")
+        if self.finds_wrong and any(
+            self.finds_wrong in query.parameters.prompt for query in request.queries
+        ):
+            raise InputError("queries.0.parameters.prompt", "is wrong")
         if self.busy_s > 0.0:
             self.num_busy += 1
             raise OverloadedError(
@@ -95,6 +101,11 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServicer):
         yield worker_pb2.ExecuteEvent(released=worker_pb2.DeviceReleased(execution_s=seconds))
         for query in request.queries:
             yield worker_pb2.ExecuteEvent(result=self._result(query, is_light=is_light))
+
+    async def Describe(
+        self, request: worker_pb2.DescribeRequest, context: Context
+    ) -> worker_pb2.DescribeResponse:
+        return worker_pb2.DescribeResponse(draining=self.drains)
 
     async def Abort(
         self, request: worker_pb2.AbortRequest, context: Context
@@ -143,6 +154,7 @@ class Cluster:
     workers: dict[str, ScriptedWorker] = field(default_factory=dict)
     servers: dict[str, grpc.aio.Server] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
+    health: dict[str, health.aio.HealthServicer] = field(default_factory=dict)
 
     async def start_worker(self, worker_id: str, address: str = "127.0.0.1:0") -> None:
         server = grpc.aio.server()
@@ -151,10 +163,17 @@ class Cluster:
         servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+        self.health[worker_id] = servicer
         port = server.add_insecure_port(address)
         await server.start()
         self.servers[worker_id] = server
         self.addresses[worker_id] = f"127.0.0.1:{port}"
+
+    async def report(self, worker_id: str, *, serving: bool) -> None:
+        """Set the health that a worker reports."""
+        known = health_pb2.HealthCheckResponse
+        status = known.SERVING if serving else known.NOT_SERVING
+        await self.health[worker_id].set("", status)
 
     async def kill_worker(self, worker_id: str) -> None:
         await self.servers.pop(worker_id).stop(0)

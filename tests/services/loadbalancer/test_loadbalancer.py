@@ -79,6 +79,38 @@ async def test_step_and_guidance_wishes_reach_only_the_final_variant() -> None:
         assert (heavy.num_inference_steps, heavy.guidance_scale) == (9, 3.0)
 
 
+async def test_wishes_heeded_by_the_light_variant_and_not_share_no_batch() -> None:
+    async with running_cluster(num_workers=1) as cluster:
+        worker = cluster.workers["w1"]
+        worker.gate = asyncio.Semaphore(0)
+        kinds = (common_pb2.PREFERENCE_LIGHT, common_pb2.PREFERENCE_AUTO)
+        asked = [
+            request(f"q{i} 0.9", preference=kinds[i % 2], parameters={"num_inference_steps": 4})
+            for i in range(8)
+        ]
+        calls = [asyncio.ensure_future(cluster.stub.Generate(one)) for one in asked]
+        await asyncio.sleep(0.1)
+        for _ in asked:
+            worker.gate.release()
+        await asyncio.gather(*calls)
+        steps = iter([one.num_inference_steps for one in worker.parameters])
+        batches = [{next(steps) for _ in query_ids} for _, query_ids in worker.executed]
+        assert all(len(batch) == 1 for batch in batches)
+        assert {step for batch in batches for step in batch} == {0, 4}
+        assert max(len(query_ids) for _, query_ids in worker.executed) > 1
+
+
+async def test_batches_that_ran_with_wishes_teach_nothing_of_the_variant() -> None:
+    async with running_cluster(num_workers=1) as cluster:
+        cluster.workers["w1"].light_s = 0.3
+        before_s = cluster.application.balancer.pool("mock-light").profile.execution_s(1)
+        asked = request(preference=common_pb2.PREFERENCE_LIGHT, parameters={"guidance_scale": 2.0})
+        await cluster.stub.Generate(asked)
+        assert cluster.application.balancer.pool("mock-light").profile.execution_s(1) == before_s
+        await cluster.stub.Generate(request())
+        assert cluster.application.balancer.pool("mock-light").profile.execution_s(1) > before_s
+
+
 @pytest.mark.parametrize(
     ("field", "bad"),
     [
@@ -172,6 +204,38 @@ async def test_lost_worker_costs_no_query() -> None:
                 break
             await asyncio.sleep(0.1)
         assert len(cluster.workers["w1"].executed) > before
+
+
+@pytest.mark.parametrize("drains", [True, False], ids=["drains", "hangs"])
+async def test_worker_that_drains_finishes_its_batches_and_one_that_hangs_loses_them(
+    drains: bool,
+) -> None:
+    async with running_cluster(num_workers=2) as cluster:
+        await cluster.plan({"w1": "mock-light", "w2": "mock-light"}, plan_id=2)
+        cluster.workers["w1"].light_s = cluster.workers["w2"].light_s = 0.5
+        first = asyncio.create_task(_outcome(cluster, "an owl 0.9"))
+        await asyncio.sleep(0.1)
+        (busy,) = (w for w, worker in cluster.workers.items() if worker.executed)
+        (other,) = set(cluster.workers) - {busy}
+        cluster.workers[busy].drains = drains
+        await cluster.report(busy, serving=False)
+        await asyncio.sleep(0.1)
+        second = asyncio.create_task(_outcome(cluster, "a cat 0.9"))
+        assert [await first, await second] == [LIGHT, LIGHT]
+        executed = {w: len(worker.executed) for w, worker in cluster.workers.items()}
+        assert executed == {busy: 1, other: 1 if drains else 2}
+        await cluster.report(busy, serving=True)
+        await cluster.plan({busy: "mock-light"}, plan_id=3)
+        assert await _outcome(cluster, "an owl 0.9") == LIGHT
+
+
+async def test_batch_that_no_worker_would_run_takes_none_out() -> None:
+    async with running_cluster(num_workers=1) as cluster:
+        worker = cluster.workers["w1"]
+        worker.finds_wrong = "bad"
+        assert await code_of(cluster.stub.Generate(request("bad 0.9"))) is grpc.StatusCode.INTERNAL
+        assert "w1" in cluster.application.balancer.pool("mock-light").members
+        assert await _outcome(cluster, "an owl 0.9") == LIGHT
 
 
 async def test_worker_that_refuses_is_left_alone_until_it_takes_work() -> None:

@@ -31,6 +31,10 @@ def catalog() -> Catalog:
     return mock_catalog({"v-fast": 0.02, "v-slow": 0.5})
 
 
+def abort_of(*query_ids: str) -> worker_pb2.AbortRequest:
+    return worker_pb2.AbortRequest(query_ids=query_ids, batch_id=1)
+
+
 async def test_events_come_in_order_with_one_result_per_query(catalog: Catalog) -> None:
     async with running_worker(catalog) as worker:
         answer = await collect(worker.stub.Execute(request("v-fast", "a", "b", "c")))
@@ -180,13 +184,30 @@ async def test_aborting_one_query_leaves_its_mates_alone(catalog: Catalog) -> No
     async with running_worker(catalog) as worker:
         call = asyncio.ensure_future(collect(worker.stub.Execute(request("v-slow", "a", "b"))))
         await worker.has_accepted(1)
-        aborted = await worker.stub.Abort(worker_pb2.AbortRequest(query_ids=["a", "unknown"]))
-        again = await worker.stub.Abort(worker_pb2.AbortRequest(query_ids=["a"]))
+        aborted = await worker.stub.Abort(abort_of("a", "unknown"))
+        again = await worker.stub.Abort(abort_of("a"))
         answer = await call
     assert (aborted.num_aborted, again.num_aborted) == (1, 0)
     assert answer.results["a"].aborted
     assert not answer.results["a"].image.data
     assert answer.results["b"].image.data
+
+
+async def test_aborting_leaves_queries_of_the_same_id_of_other_batches_alone(
+    catalog: Catalog,
+) -> None:
+    async with running_worker(catalog) as worker:
+        batches = [request("v-slow", "a") for _ in range(2)]
+        batches[1].loadbalancer_id = "another"
+        calls = [asyncio.ensure_future(collect(worker.stub.Execute(b))) for b in batches]
+        await worker.has_accepted(2)
+        wrong = abort_of("a")
+        wrong.batch_id = 7
+        assert (await worker.stub.Abort(wrong)).num_aborted == 0
+        assert (await worker.stub.Abort(abort_of("a"))).num_aborted == 1
+        mine, others = [(await call).results["a"] for call in calls]
+    assert mine.aborted
+    assert others.image.data
 
 
 async def test_aborting_every_query_stops_the_device(catalog: Catalog) -> None:
@@ -195,7 +216,8 @@ async def test_aborting_every_query_stops_the_device(catalog: Catalog) -> None:
         await worker.has_accepted(1)
         staged = asyncio.ensure_future(collect(worker.stub.Execute(request("v-slow", "c"))))
         await worker.has_accepted(2)
-        await worker.stub.Abort(worker_pb2.AbortRequest(query_ids=["c", "a", "b"]))
+        await worker.stub.Abort(abort_of("c"))
+        await worker.stub.Abort(abort_of("a", "b"))
         first, second = await running, await staged
         described = await worker.stub.Describe(worker_pb2.DescribeRequest())
     assert first.kinds == ["started", "released", "result", "result"]

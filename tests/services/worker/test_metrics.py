@@ -52,7 +52,7 @@ async def test_aborted_queries_and_stopped_batches_are_counted() -> None:
 
         running = asyncio.create_task(run())
         await worker.has_accepted(1)
-        worker.application.executor.abort(frozenset({"a", "b", "unknown"}))
+        worker.application.executor.abort("", 1, frozenset({"a", "b", "unknown"}))
         await running
         found = scraped(worker)
     assert found["diffserve_worker_queries_aborted_total"] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -95,6 +96,30 @@ def test_worker_lost_mid_batch_runs_its_queries_once_more() -> None:
     harness.run()
     assert harness.outcome("a") is Outcome.LIGHT
     assert [launch.batch.worker_id for launch in harness.launches] == ["w1", "w2"]
+
+
+def test_worker_that_finishes_what_it_has_gets_nothing_new() -> None:
+    harness = started({"w1": "light", "w2": "light"}, fraction=0.0)
+    harness.submit(make_query("a"))
+    harness.at(0.05, lambda: harness.balancer.worker_lost("w1", 0.05, finishes=True))
+    harness.submit(make_query("b", arrival_s=0.06))
+    harness.submit(make_query("c", arrival_s=0.07))
+    harness.run()
+    assert {harness.outcome(name) for name in "abc"} == {Outcome.LIGHT}
+    assert [launch.batch.worker_id for launch in harness.launches] == ["w1", "w2", "w2"]
+
+
+def test_batches_with_wishes_teach_nothing() -> None:
+    harness = started({"w1": "light"}, fraction=0.0)
+    for index, is_usual in enumerate((False, True)):
+        query = replace(make_query(f"q{index}", arrival_s=float(index)), is_usual=is_usual)
+        harness.perform(harness.balancer.submit(query, query.arrival_s))
+        batch = harness.launches[-1].batch
+        harness.perform(harness.balancer.device_released(batch.batch_id, 4.0, index + 0.5))
+        harness.perform(harness.balancer.batch_ended(batch.batch_id, index + 0.5))
+        expected_s = 4.0 if is_usual else 0.1
+        assert harness.balancer.pool("light").profile.execution_s(1) == pytest.approx(expected_s)
+        harness.busy.clear()
 
 
 def test_query_that_loses_two_workers_fails() -> None:
