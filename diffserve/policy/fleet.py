@@ -89,6 +89,11 @@ class Fleet:
         """Plan in force, if any."""
         return self._plan
 
+    @property
+    def num_known(self) -> int:
+        """Workers that are remembered: those of the plan, and others that have work to finish."""
+        return len({*self._workers, *self._unreachable})
+
     def planned(self, cascade_id: str) -> CascadePlan | None:
         """Return what the plan in force says of a cascade, if anything."""
         return self._plan.cascades.get(cascade_id) if self._plan else None
@@ -200,7 +205,18 @@ class Fleet:
             state = (worker.serves, worker.device_type, worker.is_common)
             if state != (variants, kind, is_common):
                 self._assign(worker, variants, kind, is_common=is_common)
+        self._forget()
         self._share_time()
+
+    def _forget(self) -> None:
+        """Drop workers that left the plan and have nothing open: new ones have new names."""
+        if self._plan is None:
+            return
+        left = {*self._workers, *self._unreachable} - set(self._plan.placement)
+        for worker_id in left:
+            self._unreachable.pop(worker_id, None)
+            if worker_id in self._workers and self._workers[worker_id].is_unused:
+                del self._workers[worker_id]
 
     def _tenure(self, worker_id: str) -> Tenure:
         return tenure(self._plan, worker_id, self._loadbalancer_id) if self._plan else Tenure.OWN

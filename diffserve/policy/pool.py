@@ -66,6 +66,11 @@ class Worker:
         """Whether it divides its time between several queues."""
         return len(self.pools) > 1
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether it serves nothing and has nothing to finish."""
+        return not self.serves and self.running is None and self.num_open == 0
+
     def runs(self, batch: Batch) -> bool:
         """Return whether this batch is the one on its device, as far as is known."""
         return self.running is not None and self.running.batch_id == batch.batch_id

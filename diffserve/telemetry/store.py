@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import ParamSpec, TypeVar, cast
@@ -17,6 +18,8 @@ from redis.exceptions import RedisError
 from diffserve.core import Population, WorkerInfo
 from diffserve.telemetry import fields, keys
 from diffserve.telemetry.records import LoadBalancerReport
+
+logger = logging.getLogger(__name__)
 
 STORE_ERRORS = (RedisError, OSError, TimeoutError)
 """What a call may raise when Redis is gone, slow or paused; callers go on without it."""
@@ -85,7 +88,10 @@ class TelemetryStore:
 
     @_bounded
     async def read_reports(self) -> tuple[LoadBalancerReport, ...]:
-        """Return the reports of all live load balancers, by id."""
+        """Return the reports of all live load balancers, by id; those that make no sense are not.
+
+        Planning for the others goes on.
+        """
         rows = await self._redis.zrange(keys.LOADBALANCERS.of(), 0, -1, withscores=True)
         reported = sorted(cast("list[tuple[str, float]]", rows))
         if not reported:
@@ -94,11 +100,12 @@ class TelemetryStore:
             for name, _ in reported:
                 pipe.hgetall(keys.LOADBALANCER.of(name))
             hashes = await pipe.execute()
-        return tuple(
-            fields.parse_report(name, unix_s, row)
+        found = (
+            _readable_report(name, unix_s, row)
             for (name, unix_s), row in zip(reported, hashes, strict=True)
             if row
         )
+        return tuple(report for report in found if report is not None)
 
     @_bounded
     async def next_plan_id(self, after: int = 0) -> int:
@@ -223,6 +230,16 @@ class TelemetryStore:
         documents = await self._redis.mget([keys.CALIBRATION.of(p) for p in populations])
         pairs = zip(populations, documents, strict=True)
         return {name: _text(document) for name, document in pairs if document is not None}
+
+
+def _readable_report(
+    name: str, reported_unix_s: float, row: Mapping[str, str]
+) -> LoadBalancerReport | None:
+    try:
+        return fields.parse_report(name, reported_unix_s, row)
+    except (KeyError, ValueError) as error:
+        logger.warning("redis: the report of load balancer %s cannot be read: %r", name, error)
+        return None
 
 
 def _text(value: object) -> str:

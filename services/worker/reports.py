@@ -100,12 +100,18 @@ class Reports:
         try:
             response = await self._stub.Observe(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
-            self._keep(light, heavy, error)
+            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                logger.error(
+                    "the discriminator refuses a report, which is lost: %s", error.details()
+                )
+            else:
+                self._keep(light, heavy, error)
             return
         if not self._is_reachable:
             logger.info("the discriminator at %s takes reports again", self._address)
         self._is_reachable = True
-        for population, sketch in zip(asked, response.sketches, strict=True):
+        # A discriminator of another version may say less; this task goes on all the same.
+        for population, sketch in zip(asked, response.sketches, strict=False):
             if sketch.confidences:
                 self._populations.restore(population, scattered(sketch.confidences))
 

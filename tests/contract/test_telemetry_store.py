@@ -97,6 +97,16 @@ async def test_no_reports_without_load_balancers(store: TelemetryStore) -> None:
     assert await store.read_reports() == ()
 
 
+async def test_a_report_that_cannot_be_read_leaves_the_others(
+    store: TelemetryStore, client: redis.asyncio.Redis
+) -> None:
+    for name in ("lb-0", "lb-1", "lb-2"):
+        await store.publish_report(make_report(name))
+    await client.hdel(keys.LOADBALANCER.of("lb-0"), "incarnation")
+    await client.hset(keys.LOADBALANCER.of("lb-1"), "plan_id", "many")
+    assert [r.loadbalancer_id for r in await store.read_reports()] == ["lb-2"]
+
+
 async def test_an_expired_report_is_left_out(
     store: TelemetryStore, client: redis.asyncio.Redis
 ) -> None:

@@ -115,6 +115,7 @@ def test_batches_with_wishes_teach_nothing() -> None:
         query = replace(make_query(f"q{index}", arrival_s=float(index)), is_usual=is_usual)
         harness.perform(harness.balancer.submit(query, query.arrival_s))
         batch = harness.launches[-1].batch
+        harness.perform(harness.balancer.cancel(query.query_id, index + 0.5))
         harness.perform(harness.balancer.device_released(batch.batch_id, 4.0, index + 0.5))
         harness.perform(harness.balancer.batch_ended(batch.batch_id, index + 0.5))
         expected_s = 4.0 if is_usual else 0.1

@@ -47,6 +47,27 @@ def test_lost_worker_is_out_until_found_whatever_the_plan_says() -> None:
     assert list(house.pool("light").idle) == ["w1"]
 
 
+def test_workers_that_left_are_forgotten_once_they_have_finished() -> None:
+    house = fleet()
+    house.follow(plan({"w1": "light"}, plan_id=1))
+    batch = Batch(
+        batch_id=1,
+        worker_id="w1",
+        variant_id="light",
+        stage=CascadeStage.LIGHT,
+        query_ids=("a",),
+        started_s=0.0,
+    )
+    house.start(batch)
+    for number in range(2, 50):
+        house.follow(plan({f"w{number}": "light"}, plan_id=number))
+        house.lost(f"w{number}")
+    assert house.num_known == 2
+    house.ended(batch)
+    house.follow(plan({"w1": "light"}, plan_id=99))
+    assert (house.num_known, list(house.pool("light").idle)) == (1, ["w1"])
+
+
 def test_last_light_worker_lost_a_heavy_one_stands_in_until_it_is_back() -> None:
     house = fleet()
     house.follow(plan({"w1": "light", "w2": "heavy", "w3": "heavy"}, plan_id=1))
