@@ -22,7 +22,7 @@ def explain(problem: CascadeProblem, result: SolveResult, *, is_kept: bool = Fal
         is_kept: Another placement would gain too little to switch workers for.
     """
     if problem.num_workers == 0:
-        return "no worker is alive"
+        return "no worker takes batches: none is alive, or all drain"
     if result.status is SolveStatus.INFEASIBLE:
         return _explain_fallback(problem, result)
     allocation = result.allocation

@@ -46,9 +46,22 @@ def predicted_wait_s(load: PoolLoad, profile: LatencyProfile) -> float:
 
 
 def predicted_answer_s(load: PoolLoad, profile: LatencyProfile) -> float:
-    """Return the expected seconds until a new query is drawn, in a batch with those before it."""
+    """Return the expected seconds until a new query is drawn, in a batch with those before it.
+
+    Behind a full batch others will join it, too. Were that left out, queries would be admitted that
+    make it in small batches only, these would hold up all that wait, and an overloaded pool would
+    spend its time on queries that come too late.
+    """
     cap = min(load.batch_size_max, profile.batch_size_max)
-    return predicted_wait_s(load, profile) + profile.execution_s(min(cap, load.num_ahead % cap + 1))
+    size = load.num_ahead + 1 if load.num_ahead < cap else cap
+    return predicted_wait_s(load, profile) + profile.execution_s(size)
+
+
+SLIP = 0.02
+"""Of a predicted wait, what is allowed for the time between batches and for smaller ones."""
+VACANT_RETRY_S = 1.0
+VACANT_S_MAX = 5.0
+"""A variant that nobody served for so long gets no more queries; a worker that restarts is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +86,39 @@ def admit(
     profile: LatencyProfile,
     *,
     budget_s: float,
+    margin_s: float,
     queue_length: int,
     queue_length_max: int,
     behind_s: Sequence[float] = (),
+    vacant_s: float = 0.0,
+    is_hurried: bool = False,
 ) -> Refusal | None:
     """Return None to admit, or the refusal.
 
-    An idle worker always takes the query: if the profile were wrong, only execution can tell.
-    With no worker at all the query may wait: one may come back within its budget.
+    An idle worker takes every query that has the usual time: if the profile were wrong, only
+    execution can tell. With no worker at all the query may wait: one may come back soon.
 
     Args:
         load: As the query finds it.
         profile: Of its variant.
         budget_s: Seconds that it has.
+        margin_s: Of these, what is kept for the answer once the image is drawn.
         queue_length: Queries waiting, and how many may.
         queue_length_max: See ``queue_length``.
-        behind_s: Seconds that those have whom it would go before, in order of service. They were
-            admitted: it may not cost any of them its deadline.
+        behind_s: Seconds that those have whom it would go before, in order of service, without the
+            margin. They were admitted: it may not cost any of them its deadline.
+        vacant_s: Seconds for which no worker has served the variant.
+        is_hurried: Its client gives it less time than its cascade does.
     """
     if queue_length >= queue_length_max:
         wait_s = predicted_wait_s(load, profile)
         refusal = _refusal(f"the queue holds {queue_length} queries, its limit", wait_s, budget_s)
         return replace(refusal, cause=RefusalCause.QUEUE_FULL)
-    if load.num_workers == 0 or load.num_idle > 0:
+    if load.num_workers == 0:
+        return _vacant(vacant_s, budget_s) if vacant_s >= VACANT_S_MAX else None
+    if load.num_idle > 0 and not is_hurried:
         return None
-    answer_s = predicted_answer_s(load, profile)
+    answer_s = predicted_answer_s(load, profile) + margin_s + SLIP * predicted_wait_s(load, profile)
     if answer_s > budget_s:
         return _refusal(
             f"an answer would take {answer_s:.2f} s and the deadline is in {budget_s:.2f} s",
@@ -125,6 +146,11 @@ def _displaces(load: PoolLoad, profile: LatencyProfile, behind_s: Sequence[float
         if usual_s <= budget_s < answer_s:
             return True
     return False
+
+
+def _vacant(vacant_s: float, budget_s: float) -> Refusal:
+    reason = f"no worker draws it, and none has for {vacant_s:.0f} s"
+    return Refusal(reason, max(budget_s, 1.0), VACANT_RETRY_S, RefusalCause.NO_WORKER)
 
 
 def _refusal(reason: str, answer_s: float, budget_s: float) -> Refusal:

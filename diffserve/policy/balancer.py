@@ -42,6 +42,8 @@ from diffserve.profiles.latency import LatencyProfile
 
 POOL_WAKEUP = ""
 """Stands in a wake-up for "look at the pools again"; queries have an id."""
+HURRY_S = 1e-6
+"""Rounding is no hurry."""
 REST_WAKEUP = "\0rest"
 """Stands for "try workers again that were busy for another load balancer"."""
 
@@ -160,10 +162,13 @@ class Balancer:
         refusal = admit(
             load,
             pool.profile,
-            budget_s=query.deadline_s - self._parameters.answer_margin_s - now_s,
+            budget_s=query.deadline_s - now_s,
+            margin_s=self._parameters.answer_margin_s,
             queue_length=len(pool.queue),
             queue_length_max=self._parameters.queue_length_max,
             behind_s=self._stages.behind_s(progress, now_s),
+            vacant_s=pool.vacant_s(now_s),
+            is_hurried=query.deadline_s - query.arrival_s < self.slo_s(query.cascade_id) - HURRY_S,
         )
         if refusal is not None:
             return [self._refuse(progress, refusal)]
@@ -468,7 +473,7 @@ class Balancer:
     def _drop_hopeless(self, pool: Pool, now_s: float) -> list[Action]:
         """End queries that cannot make it; those that bypassed the light variant may yet."""
         actions: list[Action] = []
-        for query in hopeless(pool, now_s):
+        for query in hopeless(pool, self._parameters.answer_margin_s, now_s):
             progress = self._book.get(query.query_id)
             if progress is None or progress.batch is not None:
                 continue  # a light image drawn for another made room for it meanwhile

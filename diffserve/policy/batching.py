@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from diffserve.core import Query
@@ -18,44 +18,99 @@ BATCHING_GAIN_MIN = 0.1
 """Least gain in throughput for which a batch waits to grow."""
 
 
-def next_batch(
-    waiting: Iterable[Query], profile: LatencyProfile, batch_size_max: int, now_s: float
-) -> tuple[Query, ...]:
-    """Choose the batch to launch now on a free worker.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LightPool:
+    """The light stage at the moment of a decision.
+
+    Attributes:
+        queue: Waiting queries; those that cannot meet their deadline were taken out.
+        profile: Execution seconds by batch size.
+        batch_size_max: Planned cap, at least 1.
+        num_workers: Workers that serve the variant, in units of a reference device.
+    """
+
+    queue: DeadlineQueue
+    profile: LatencyProfile
+    batch_size_max: int
+    num_workers: float
+
+    @property
+    def cap(self) -> int:
+        """Largest batch that is planned and profiled."""
+        return min(self.batch_size_max, self.profile.batch_size_max)
+
+
+def next_batch(pool: LightPool, margin_s: float, now_s: float) -> tuple[Query, ...]:
+    """Choose the batch to launch now on a free worker. Pure.
 
     Takes the head and those behind it that may share its batch, as many as still meet the
     head's deadline. A free worker never waits for company: the planned size is only a cap.
     Paper: §3.1 (batching); docs/divergences.md.
 
+    A small batch for a head in a hurry costs those behind it time. Where it would cost more of them
+    their deadlines than are in a hurry, the batch is as large as can be and these are left out:
+    else a pool that is short of time would lose more and more of it.
+
     Args:
-        waiting: In order of service; those that cannot meet their deadline were taken out.
-        profile: Execution seconds by batch size.
-        batch_size_max: Planned cap, at least 1.
+        pool: The stage.
+        margin_s: Answers are planned this long before the deadline.
         now_s: The caller's clock.
 
     Returns:
-        0..batch_size_max queries, order kept; empty only when nothing waits.
+        0..batch_size_max queries in order of service; empty only when nothing waits.
     """
-    cap = min(batch_size_max, profile.batch_size_max)
+    batch = _with_head(pool, margin_s, now_s)
+    if len(batch) >= min(pool.cap, len(pool.queue)):
+        return batch
+    large = _without_hurried(pool, margin_s, now_s)
+    num_left_out = sum(query not in large for query in batch)
+    if len(large) <= len(batch) or _num_delayed(pool, batch, margin_s, now_s) <= num_left_out:
+        return batch
+    return large
+
+
+def _with_head(pool: LightPool, margin_s: float, now_s: float) -> tuple[Query, ...]:
     head: Query | None = None
     batch: list[Query] = []
     tightest_s = 0.0
-    for query in waiting:
+    for query in pool.queue:
         if head is None:
             head, tightest_s = query, query.deadline_s
         elif query.compat_key != head.compat_key:
             continue
         if batch:
-            end_s = now_s + profile.execution_s(len(batch) + 1)
+            end_s = now_s + pool.profile.execution_s(len(batch) + 1) + margin_s
             if end_s > tightest_s:
                 break
             if end_s > query.deadline_s:
                 continue  # due earlier than some of higher priority: alone it may still make it
         tightest_s = min(tightest_s, query.deadline_s)
         batch.append(query)
-        if len(batch) == cap:
+        if len(batch) == pool.cap:
             break
     return tuple(batch)
+
+
+def _num_delayed(pool: LightPool, batch: Sequence[Query], margin_s: float, now_s: float) -> int:
+    """Return how many that wait would be late for this batch not being a full one."""
+    full_s = pool.profile.execution_s(pool.cap) / pool.num_workers
+    alone_s = pool.profile.execution_s(len(batch)) / pool.num_workers
+    added_s = alone_s - full_s * len(batch) / pool.cap
+    count = 0
+    for position, query in enumerate(pool.queue):
+        end_s = now_s + margin_s + full_s * (position // pool.cap + 1)
+        count += position >= len(batch) and end_s <= query.deadline_s < end_s + added_s
+    return count
+
+
+def _without_hurried(pool: LightPool, margin_s: float, now_s: float) -> tuple[Query, ...]:
+    """Return the largest batch of queries that can all make it in a batch of that size."""
+    queue = pool.queue
+    for size in range(min(pool.cap, len(queue)), 1, -1):
+        earliest_s = now_s + margin_s + pool.profile.execution_s(size)
+        if len(queue) - queue.num_due_before(earliest_s) >= size:
+            return _alike((query for query in queue if query.deadline_s >= earliest_s), size)
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from itertools import takewhile
 
 from diffserve.core import Batch, CascadeStage, Query
 from diffserve.policy.admission import predicted_wait_s
-from diffserve.policy.batching import HeavyChoice, HeavyPool, heavy_batch, next_batch
+from diffserve.policy.batching import HeavyChoice, HeavyPool, LightPool, heavy_batch, next_batch
 from diffserve.policy.pool import Pool, Worker
 
 
@@ -71,12 +71,12 @@ def next_job(pool: Pool, margin_s: float, now_s: float) -> Job | float:
     return look_again_s
 
 
-def hopeless(pool: Pool, now_s: float) -> tuple[Query, ...]:
+def hopeless(pool: Pool, margin_s: float, now_s: float) -> tuple[Query, ...]:
     """Return the waiting queries that cannot make it, where others can use the workers instead.
 
     Where workers would idle they run all the same: the profile may be wrong.
     """
-    alone_s = pool.alone_s
+    alone_s = pool.alone_s + margin_s
     waiting = pool.queue.by_deadline()
     late = list(takewhile(lambda query: query.deadline_s < now_s + alone_s, waiting))
     return tuple(late[: max(0, len(pool.queue) - len(pool.idle))])
@@ -86,7 +86,13 @@ def _choose(pool: Pool, worker: Worker, margin_s: float, now_s: float) -> HeavyC
     """Return the next batch of a pool for a worker, sized by the worker's own speed."""
     profile = pool.profile_on(worker)
     if pool.stage is CascadeStage.LIGHT:
-        return HeavyChoice(queries=next_batch(pool.queue, profile, pool.batch_size_max, now_s))
+        light = LightPool(
+            queue=pool.queue,
+            profile=profile,
+            batch_size_max=pool.batch_size_max,
+            num_workers=pool.capacity,
+        )
+        return HeavyChoice(queries=next_batch(light, margin_s, now_s))
     stage = HeavyPool(
         queue=pool.queue,
         profile=profile,

@@ -112,6 +112,7 @@ class Pool:
     _busy_until_sum_s: float = 0.0
     _busy_weight_sum: float = 0.0
     _num_busy: int = 0
+    _vacant_from_s: float | None = None
 
     @property
     def role(self) -> tuple[str, CascadeStage]:
@@ -241,6 +242,15 @@ class Pool:
         """Mark a busy member idle, while others still count its batch."""
         self._count_busy(worker, -1)
         self._add_idle(worker)
+
+    def vacant_s(self, now_s: float) -> float:
+        """Return for how long those who asked have found no member; 0 while there is one."""
+        if self.members:
+            self._vacant_from_s = None
+            return 0.0
+        if self._vacant_from_s is None:
+            self._vacant_from_s = now_s
+        return now_s - self._vacant_from_s
 
     def load(self, num_ahead: int, now_s: float) -> PoolLoad:
         """Return how busy the pool is for a query behind ``num_ahead`` others."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import grpc
 
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+KEEPALIVE_S = 20.0
+KEEPALIVE_TIMEOUT_S_MAX = 5.0
 
 
-def channel_options(message_bytes_max: int = MESSAGE_BYTES_MAX) -> list[tuple[str, int]]:
+def channel_options(
+    message_bytes_max: int = MESSAGE_BYTES_MAX, keepalive_s: float = KEEPALIVE_S
+) -> list[tuple[str, int]]:
     """Return gRPC options used by every client and server of DiffServe.
 
     The default limit of 4 MiB breaks on four 1024x1024 images; keepalive finds dead peers whose
@@ -16,11 +20,12 @@ def channel_options(message_bytes_max: int = MESSAGE_BYTES_MAX) -> list[tuple[st
     return [
         ("grpc.max_send_message_length", message_bytes_max),
         ("grpc.max_receive_message_length", message_bytes_max),
-        ("grpc.keepalive_time_ms", 20_000),
-        ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.keepalive_time_ms", int(1000 * keepalive_s)),
+        ("grpc.keepalive_timeout_ms", int(1000 * min(keepalive_s, KEEPALIVE_TIMEOUT_S_MAX))),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # Of a server: what it takes from clients, such as load balancers that watch workers.
+        ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ]
 
 
@@ -36,7 +41,11 @@ def reconnecting_options() -> list[tuple[str, int]]:
 
 
 def open_channel(
-    address: str, message_bytes_max: int = MESSAGE_BYTES_MAX, *, retries: bool = True
+    address: str,
+    message_bytes_max: int = MESSAGE_BYTES_MAX,
+    *,
+    retries: bool = True,
+    keepalive_s: float = KEEPALIVE_S,
 ) -> grpc.aio.Channel:
     """Open an insecure asyncio channel to ``host:port``.
 
@@ -45,8 +54,10 @@ def open_channel(
         message_bytes_max: Of one message.
         retries: Leave calls that never reached the peer to gRPC to try again. Its machinery costs
             a tenth of a small call, so callers that do it themselves go without.
+        keepalive_s: A peer that has been silent for so long is asked whether it is there, and
+            given up after as long again, 5 s at most.
     """
-    options = [*channel_options(message_bytes_max), *reconnecting_options()]
+    options = [*channel_options(message_bytes_max, keepalive_s), *reconnecting_options()]
     if not retries:
         options.append(("grpc.enable_retries", 0))
     return grpc.aio.insecure_channel(address, options=options)

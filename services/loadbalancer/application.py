@@ -89,7 +89,12 @@ class LoadBalancer:
     async def start(self, health: Health, port: int) -> None:
         """Follow plans and publish telemetry; ready with the first plan that places a worker."""
         settings = self._settings
-        app = make_app(self.door, self._catalog, lambda: health.is_serving, self._status)
+        app = make_app(
+            self.door,
+            self._catalog,
+            lambda: health.is_serving and any(pool.members for pool in self.balancer.pools()),
+            self._status,
+        )
         if self._tracing is not None:
             app.add_middleware(TraceParent)
         add_metrics(app, self.metrics.instruments.exposition)

@@ -10,13 +10,14 @@ import uuid
 from collections.abc import AsyncGenerator
 
 from diffserve.activation import CatalogInForce
-from diffserve.core import Outcome, Preference, Query
+from diffserve.core import Outcome, Preference, Query, RefusalCause
 from diffserve.errors import (
     BackendError,
     DeadlineError,
     DiffServeError,
     NotFoundError,
     OverloadedError,
+    UnavailableError,
 )
 from diffserve.policy.actions import Finish
 from diffserve.rpc.v1 import common_pb2, generation_pb2
@@ -207,6 +208,8 @@ def _answer(live: LiveQuery) -> generation_pb2.GenerateResponse:
 
 
 def _error(finish: Finish) -> DiffServeError:
+    if finish.outcome is Outcome.REJECTED and finish.cause is RefusalCause.NO_WORKER:
+        return UnavailableError(finish.reason)
     if finish.outcome is Outcome.REJECTED:
         return OverloadedError(
             finish.reason,

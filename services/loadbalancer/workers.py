@@ -25,6 +25,8 @@ RECHECK_S = 0.2
 """Pause before a worker that refused or broke is looked at again."""
 ABORT_TIMEOUT_S = 2.0
 DESCRIBE_TIMEOUT_S = 1.0
+KEEPALIVE_S = 2.5
+"""A worker that is frozen or cut off loses its queries after twice that."""
 CLOSE_GRACE_S = 60.0
 """A worker that left the plan may still finish the batches it has."""
 
@@ -174,7 +176,9 @@ class WorkerClients:
 
     def _open(self, worker_id: str, address: str) -> None:
         # Queries of a batch that did not reach its worker may go to another one by now.
-        channel = open_channel(address, self._message_bytes_max, retries=False)
+        channel = open_channel(
+            address, self._message_bytes_max, retries=False, keepalive_s=KEEPALIVE_S
+        )
         stub = worker_pb2_grpc.WorkerStub(channel)
         client = self._clients[worker_id] = _Client(address=address, channel=channel, stub=stub)
         client.watch = asyncio.create_task(self._watch(worker_id, client, pause_s=0.0))

@@ -65,3 +65,24 @@ def test_other_cascades_beat_the_published_system(cascade: str) -> None:
     }
     assert found["diffserve"]["slo_violation_ratio"] <= 0.0005
     assert found["diffserve"]["quality_windowed"] < found["diffserve-paper"]["quality_windowed"]
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3, 16])
+@pytest.mark.parametrize("overload", [1.1, 3.0])
+def test_overload_is_refused_at_the_door_and_the_rest_is_answered_in_time(
+    num_workers: int, overload: float
+) -> None:
+    capacity_qps = num_workers * 16 / 0.77  # SD-Turbo in batches of 16
+    metrics = simulate(
+        simulation(
+            "diffserve",
+            trace="poisson",
+            peak_qps=overload * capacity_qps,
+            duration_s=40.0,
+            num_workers=num_workers,
+            seed=1,
+        )
+    )
+    assert metrics["slo_violation_ratio"] <= 0.01
+    answered_qps = sum(metrics["outcomes"][o] for o in ("light", "heavy", "light_fallback")) / 40.0
+    assert answered_qps > 0.95 * capacity_qps

@@ -30,7 +30,7 @@ from tests.paper.cascades import paper_problem
             {"light_wait_s": 6.0},
             "no batch sizes fit the SLO of 5 s with waits of 6.0 s; nothing is deferred",
         ),
-        ({"num_workers": 0}, "no worker is alive"),
+        ({"num_workers": 0}, "no worker takes batches: none is alive, or all drain"),
     ],
 )
 def test_sentences(changes, sentence):

@@ -99,7 +99,7 @@ def test_every_small_fleet_has_a_plan(demand_qps, objective):
 
 
 def test_no_worker_and_overload_are_explained():
-    assert plan(fleet(0, 4.0)).reason == "no worker is alive"
+    assert plan(fleet(0, 4.0)).reason == "no worker takes batches: none is alive, or all drain"
     overload = plan(fleet(4, 500.0))
     assert (overload.solver, overload.status) == ("fallback", "infeasible")
     assert overload.workers_on("heavy") == ()

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from diffserve.policy.admission import PoolLoad, admit, predicted_wait_s
+from diffserve.core import RefusalCause
+from diffserve.policy.admission import VACANT_S_MAX, PoolLoad, admit, predicted_wait_s
 from tests.unit.policy.harness import LIGHT
 
 
@@ -36,17 +37,33 @@ def test_full_batches_ahead_cannot_use_the_same_idle_worker() -> None:
 
 def test_refusal_carries_prediction_and_retry_hint() -> None:
     busy = load(busy_work_s=0.25, num_ahead=8)
-    options = {"queue_length": 8, "queue_length_max": 100}
-    assert admit(busy, LIGHT, budget_s=1.0, **options) is None
+    options = {"queue_length": 8, "queue_length_max": 100, "margin_s": 0.05}
+    assert admit(busy, LIGHT, budget_s=1.07, **options) is None
     refusal = admit(busy, LIGHT, budget_s=0.5, **options)
     assert refusal is not None
-    assert refusal.predicted_wait_s == pytest.approx(0.75 + 0.1)
-    assert refusal.retry_after_s == pytest.approx(0.35)
+    assert refusal.reason == "an answer would take 1.06 s and the deadline is in 0.50 s"
+    assert refusal.predicted_wait_s == pytest.approx(
+        1.02 * 0.75 + 0.25 + 0.05
+    )  # others fill its batch
+    assert refusal.retry_after_s == pytest.approx(0.565)
 
 
-def test_idle_worker_takes_even_a_hopeless_query() -> None:
-    options = {"queue_length": 0, "queue_length_max": 100}
-    assert admit(load(num_idle=1), LIGHT, budget_s=0.01, **options) is None
+def test_idle_worker_takes_even_a_hopeless_query_but_not_of_a_hurried_client() -> None:
+    idle, options = load(num_idle=1), {"queue_length": 0, "queue_length_max": 100, "margin_s": 0.05}
+    assert admit(idle, LIGHT, budget_s=0.01, **options) is None
+    assert admit(idle, LIGHT, budget_s=0.16, is_hurried=True, **options) is None
+    refusal = admit(idle, LIGHT, budget_s=0.01, is_hurried=True, **options)
+    assert refusal is not None
+    assert refusal.reason == "an answer would take 0.15 s and the deadline is in 0.01 s"
+
+
+def test_a_variant_without_workers_is_waited_for_but_not_for_long() -> None:
+    options = {"queue_length": 0, "queue_length_max": 100, "margin_s": 0.05, "budget_s": 10.0}
+    nobody = load(num_workers=0)
+    assert admit(nobody, LIGHT, vacant_s=VACANT_S_MAX - 0.1, **options) is None
+    refusal = admit(nobody, LIGHT, vacant_s=VACANT_S_MAX, **options)
+    assert refusal is not None
+    assert (refusal.cause, refusal.retry_after_s) == (RefusalCause.NO_WORKER, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +77,7 @@ def test_idle_worker_takes_even_a_hopeless_query() -> None:
     ],
 )
 def test_none_that_waits_is_made_late(behind_s: tuple[float, ...], is_admitted: bool) -> None:
-    options = {"queue_length": 2, "queue_length_max": 100}
+    options = {"queue_length": 2, "queue_length_max": 100, "margin_s": 0.0}
     busy = load(busy_work_s=0.25)
     refusal = admit(busy, LIGHT, budget_s=0.8, behind_s=behind_s, **options)
     assert (refusal is None) == is_admitted
@@ -70,6 +87,7 @@ def test_none_that_waits_is_made_late(behind_s: tuple[float, ...], is_admitted: 
 
 
 def test_full_queue_refuses_even_without_workers() -> None:
-    refusal = admit(load(num_workers=0), LIGHT, budget_s=5.0, queue_length=3, queue_length_max=3)
+    options = {"queue_length": 3, "queue_length_max": 3, "margin_s": 0.0}
+    refusal = admit(load(num_workers=0), LIGHT, budget_s=5.0, **options)
     assert refusal is not None
     assert math.isfinite(refusal.predicted_wait_s)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from diffserve.policy.batching import HeavyChoice, HeavyPool, batching_pays, heavy_batch, next_batch
+from diffserve.core import Priority, Query
+from diffserve.policy.batching import (
+    HeavyChoice,
+    HeavyPool,
+    LightPool,
+    batching_pays,
+    heavy_batch,
+    next_batch,
+)
 from diffserve.policy.queues import DeadlineQueue
 from diffserve.profiles.latency import LatencyProfile
 from tests.unit.policy.harness import LIGHT, make_query
@@ -16,33 +26,62 @@ def ids(queries: object) -> list[str]:
     return [query.query_id for query in queries]  # type: ignore[attr-defined]
 
 
+def light_batch(
+    waiting: list[Query], *, cap: int, margin_s: float = 0.0, num_workers: float = 1.0
+) -> tuple[Query, ...]:
+    """Choose among queries at time 0."""
+    queue = DeadlineQueue()
+    for query in waiting:
+        queue.push(query, 0.0)
+    pool = LightPool(queue=queue, profile=LIGHT, batch_size_max=cap, num_workers=num_workers)
+    return next_batch(pool, margin_s, 0.0)
+
+
 def test_nothing_waits_nothing_runs() -> None:
-    assert next_batch([], LIGHT, 4, now_s=0.0) == ()
+    assert light_batch([], cap=4) == ()
 
 
 def test_a_lone_query_does_not_wait_for_company() -> None:
-    assert ids(next_batch([make_query("a")], LIGHT, 4, now_s=0.0)) == ["a"]
+    assert ids(light_batch([make_query("a")], cap=4)) == ["a"]
 
 
 def test_cap_and_profile_bound_the_batch() -> None:
     waiting = [make_query(f"q{i}") for i in range(9)]
-    assert len(next_batch(waiting, LIGHT, 3, now_s=0.0)) == 3
-    assert len(next_batch(waiting, LIGHT, 99, now_s=0.0)) == LIGHT.batch_size_max
+    assert len(light_batch(waiting, cap=3)) == 3
+    assert len(light_batch(waiting, cap=99)) == LIGHT.batch_size_max
 
 
 def test_batch_stops_growing_where_the_tightest_deadline_would_break() -> None:
     waiting = [make_query("tight", slo_s=0.16), make_query("b"), make_query("c")]
-    assert ids(next_batch(waiting, LIGHT, 4, now_s=0.0)) == ["tight", "b"]  # 3 take 0.2 s
+    assert ids(light_batch(waiting, cap=4)) == [
+        "tight",
+        "b",
+    ]  # 3 take 0.2 s
+
+
+def test_answers_are_planned_a_margin_before_the_deadline() -> None:
+    waiting = [make_query("tight", slo_s=0.16), make_query("b")]
+    assert ids(light_batch(waiting, cap=4, margin_s=0.02)) == ["tight"]
+
+
+def test_a_head_in_a_hurry_is_left_out_where_it_would_cost_more_of_the_others_theirs() -> None:
+    # Full batches of 4 are done at 0.25, 0.5 and 0.75 s; the head alone would add 0.04 s to that.
+    hurried = make_query("hurried", slo_s=0.11)
+    for slack_s, first in ((0.02, "q0"), (0.1, "hurried")):
+        others = [make_query(f"q{i}", slo_s=0.25 * ((i + 1) // 4 + 1) + slack_s) for i in range(11)]
+        batch = light_batch([hurried, *others], cap=4)
+        assert batch[0].query_id == first
+        assert len(batch) == (4 if first == "q0" else 1)
 
 
 def test_a_late_head_still_runs_alone() -> None:
     waiting = [make_query("late", slo_s=0.01), make_query("b")]
-    assert ids(next_batch(waiting, LIGHT, 4, now_s=0.0)) == ["late"]
+    assert ids(light_batch(waiting, cap=4)) == ["late"]
 
 
 def test_only_alike_queries_share() -> None:
     waiting = [make_query("a", compat_key="x"), make_query("b"), make_query("c", compat_key="x")]
-    assert ids(next_batch(waiting, LIGHT, 4, now_s=0.0)) == ["a", "c"]
+    assert ids(light_batch(waiting, cap=4)) == ["a", "c"]
 
 
 def choose(
@@ -122,8 +161,8 @@ def test_only_alike_queries_share_a_heavy_batch() -> None:
 
 
 def test_one_of_lower_priority_that_is_due_sooner_does_not_shrink_the_batch() -> None:
-    first = make_query("high", slo_s=5.0)
+    first = replace(make_query("high", slo_s=5.0), priority=Priority.HIGH)
     hurried = make_query("low, due soon", slo_s=0.12)
     last = make_query("low", slo_s=6.0)
-    batch = next_batch([first, hurried, last], LIGHT, 4, 0.0)
+    batch = light_batch([first, hurried, last], cap=4)
     assert [query.query_id for query in batch] == ["high", "low"]

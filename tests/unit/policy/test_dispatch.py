@@ -112,10 +112,10 @@ def test_hopeless_are_those_beyond_the_idle_workers() -> None:
     fleet = shared()
     pool = fleet.pool("tiny", LIGHT)
     push(fleet, "tiny", LIGHT, 0.05, 0.06, 5.0)
-    assert [query.deadline_s for query in hopeless(pool, 0.0)] == [0.05, 0.06]
+    assert [query.deadline_s for query in hopeless(pool, 0.0, 0.0)] == [0.05, 0.06]
     fleet.lost("w")
-    assert len(hopeless(pool, 0.0)) == 2
+    assert len(hopeless(pool, 0.0, 0.0)) == 2
     pool.queue.remove(next(iter(pool.queue)).query_id)
     fleet.found("w")
     pool.queue.remove(next(reversed(list(pool.queue))).query_id)
-    assert hopeless(pool, 0.0) == ()
+    assert hopeless(pool, 0.0, 0.0) == ()
