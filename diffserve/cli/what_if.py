@@ -226,7 +226,7 @@ def _show(rows: Sequence[Row], *, is_live: bool) -> None:
         console.print("planned by the controller with the profiles of now; nothing changes")
     columns = table(
         *(">qps", ">workers", "placed", ">deferred", ">quality"),
-        *(">violations", ">sim. heavy", ">sim. quality", ">busy", ">p99"),
+        *(">violations", ">rejected", ">sim. heavy", ">sim. quality", ">busy", ">p99"),
     )
     for row in rows:
         columns.add_row(*_cells(row))
@@ -248,10 +248,11 @@ def _cells(row: Row) -> tuple[str, ...]:
         joined(f"{sign * c.expected_quality:.4g}" for c in served),
     )
     if simulated is None:
-        return (*planned, "-", "-", "-", "-", "-")
+        return (*planned, *("-" for _ in range(6)))
     return (
         *planned,
         f"{100.0 * simulated['slo_violation_ratio']:.2f} %",
+        f"{100.0 * simulated['rejected_ratio']:.2f} %",
         percent(simulated["heavy_share"]),
         f"{simulated['quality_overall']:.4g}",
         percent(simulated["device_busy"]),

@@ -47,6 +47,17 @@ def test_the_table_has_a_row_per_combination(capsys: pytest.CaptureFixture[str])
     assert "mock-light" in text
 
 
+def test_the_table_says_how_many_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Violations leave the refused out: with more of these they look fewer."""
+    run_what_if(asked(catalog="paper-sdturbo", qps="120", workers="2"), as_json=True)
+    refused = json.loads(capsys.readouterr().out)["rows"][0]["simulation"]["rejected_ratio"]
+    assert refused > 0.5
+    run_what_if(asked(catalog="paper-sdturbo", qps="120", workers="2"), as_json=False)
+    text = capsys.readouterr().out
+    assert "rejected" in text
+    assert f"{100.0 * refused:.2f} %" in text
+
+
 def test_wrong_questions_are_named() -> None:
     with pytest.raises(CliError, match="--qps: 'many' is not one of numbers"):
         parse_list("--qps", "3,many")
