@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diffserve.core import Cascade, Lora, RequestClass, Variant
 from diffserve.errors import ConfigError, ProfileError
+from diffserve.files import text_of
 from diffserve.profiles.curves import BypassPoint, DeferralProfile, QualityCurve
 from diffserve.profiles.latency import LatencyProfile
 
@@ -233,9 +234,14 @@ def read_entries(path: Path, model: type[EntriesT]) -> EntriesT:
     """Read a TOML file into checked entries.
 
     Raises:
-        ConfigError: it is no TOML, or an entry is wrong; names the file and the field.
+        ConfigError: it cannot be read or is no TOML, or an entry is wrong; names the file and the
+            field.
     """
-    return parse_entries(path, path.read_text(encoding="utf-8"), model)
+    try:
+        text = text_of(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    return parse_entries(path, text, model)
 
 
 def parse_entries(path: Path, text: str, model: type[EntriesT]) -> EntriesT:

@@ -16,6 +16,7 @@ from diffserve.cli.output import CliError, duration, emit_json, percent, stdout,
 from diffserve.cli.simulate import progress
 from diffserve.config import LoadBalancerSettings, load_settings
 from diffserve.embedded.captions import held_out_prompt
+from diffserve.files import text_of
 from diffserve.replay.client import Answer, Replayed, Target, replay
 from diffserve.sim.run import Simulation, tables_of, workload_of
 from diffserve.sim.workload import WorkloadParameters
@@ -94,11 +95,12 @@ def prompts_of(path: str) -> Callable[[int], str]:
 
     Raises:
         CliError: it cannot be read, or holds none.
+        ConfigError: it is no UTF-8; names file and line.
     """
     if not path:
         return held_out_prompt
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = text_of(path).splitlines()
     except OSError as error:
         raise CliError(f"--prompts: cannot read {path}: {error.strerror}") from None
     prompts = [line.strip() for line in lines if line.strip()]

@@ -33,12 +33,12 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diffserve.errors import ConfigError
+from diffserve.files import text_of
 
 
 class _Fault(BaseModel):
@@ -121,7 +121,7 @@ def read_faults(path: str) -> Faults:
         ConfigError: it cannot be read, or an entry is wrong; names the field.
     """
     try:
-        return Faults(**tomllib.loads(Path(path).read_text(encoding="utf-8")))
+        return Faults(**tomllib.loads(text_of(path)))
     except OSError as error:
         raise ConfigError(f"faults: cannot read {path}: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:

@@ -78,6 +78,17 @@ def test_mistakes_name_file_and_field(tmp_path: Path, old: str, new: str, names:
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(ConfigError, match=r"mine\.toml:1: is no UTF-8"):
+        load_catalog(str(path))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ConfigError, match=r"mine\.toml: Is a directory"):
+        load_catalog(str(path))
+
+
 def test_a_cascade_may_be_capped_and_is_not_by_default(tmp_path: Path) -> None:
     capped = load_catalog(edited(tmp_path, "slo_s = 2.0", "slo_s = 2.0\ndeferral_max = 0.24"))
     assert capped.cascades["mock"].deferral_max == 0.24

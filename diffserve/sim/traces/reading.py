@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zlib
 from pathlib import Path
 
 from diffserve.errors import ConfigError
@@ -31,7 +32,7 @@ def read_trace(path: str, trace_format: str = AUTO) -> Contents:
         name = detected(path) if trace_format == AUTO else trace_format
         _check_columns(path, FORMATS[name])
         contents = FORMATS[name].read(path)
-    except (UnicodeDecodeError, EOFError, csv.Error) as error:
+    except (UnicodeDecodeError, EOFError, zlib.error, csv.Error) as error:
         raise ConfigError(f"{path}: not a readable text file: {error}") from None
     except OSError as error:
         known = ", ".join(SHAPES)

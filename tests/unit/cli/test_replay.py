@@ -11,6 +11,7 @@ from diffserve.cli.output import CliError
 from diffserve.cli.replay import COLUMNS, prompts_of, write_log
 from diffserve.core import Outcome
 from diffserve.embedded.captions import split_words, vocabulary
+from diffserve.errors import ConfigError
 from diffserve.replay.client import Answer
 
 
@@ -35,6 +36,13 @@ def test_a_file_without_prompts_is_refused(content: str | None, tmp_path: Path) 
     if content is not None:
         file.write_text(content)
     with pytest.raises(CliError, match="--prompts"):
+        prompts_of(str(file))
+
+
+def test_prompts_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_bytes(b"an owl\n\xff\xfe\n")
+    with pytest.raises(ConfigError, match=r"prompts\.txt:2: is no UTF-8"):
         prompts_of(str(file))
 
 

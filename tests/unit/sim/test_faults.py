@@ -42,6 +42,13 @@ def test_mistakes_name_the_field(tmp_path: Path, text: str, names: str) -> None:
         read_faults(str(path))
 
 
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "faults.toml"
+    path.write_bytes(b"[[slow_down]]\nat_s = \xff\n")
+    with pytest.raises(ConfigError, match=r"faults\.toml:2: is no UTF-8"):
+        read_faults(str(path))
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         read_faults(str(tmp_path / "none.toml"))

@@ -180,6 +180,15 @@ def test_binary_files_are_refused(tmp_path: Path) -> None:
         read_trace(str(path))
 
 
+def test_damaged_packed_files_are_refused(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(b"1,1\n2,2\n" * 2000))
+    packed[15:40] = bytes(25)
+    path = tmp_path / "trace.csv.gz"
+    path.write_bytes(packed)
+    with pytest.raises(ConfigError, match="not a readable text file"):
+        read_trace(str(path))
+
+
 def test_every_format_says_what_it_is() -> None:
     assert all(known.about for known in FORMATS.values())
 
