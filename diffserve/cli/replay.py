@@ -14,6 +14,7 @@ from diffserve.catalog import load_catalog
 from diffserve.cli.connection import loadbalancer_address
 from diffserve.cli.output import CliError, duration, emit_json, percent, stdout, table
 from diffserve.cli.simulate import progress
+from diffserve.cli.writing import cannot_write, check_writable
 from diffserve.config import LoadBalancerSettings, load_settings
 from diffserve.embedded.captions import held_out_prompt
 from diffserve.files import text_of
@@ -44,6 +45,7 @@ def run_replay(request: Request, *, as_json: bool) -> None:
         CliError: there is no deployment, or a file cannot be read or written.
         ConfigError: the trace or the catalog is not known.
     """
+    check_writable("--log", request.log)
     settings = load_settings(LoadBalancerSettings, environ=os.environ)
     # What a simulation of the same would be given; nothing is simulated.
     twin = Simulation(
@@ -71,8 +73,6 @@ def run_replay(request: Request, *, as_json: bool) -> None:
             raise CliError(
                 f"no load balancer answers at {target.address}; start one with `make serve`"
             ) from None
-    if request.log:
-        write_log(request.log, replayed.answers)
     document = {
         "cascade": twin.catalog.default_cascade,
         "trace": request.workload.trace,
@@ -85,6 +85,9 @@ def run_replay(request: Request, *, as_json: bool) -> None:
         emit_json(document)
     else:
         _show(document, replayed)
+    # Last: the report is worth more than the file.
+    if request.log:
+        write_log(request.log, replayed.answers)
 
 
 def prompts_of(path: str) -> Callable[[int], str]:
@@ -128,7 +131,7 @@ def write_log(path: str, answers: Sequence[Answer]) -> None:
                     )
                 )
     except OSError as error:
-        raise CliError(f"--log: cannot write {path}: {error.strerror}") from None
+        raise cannot_write("--log", path, error) from None
 
 
 def _show(document: dict[str, Any], replayed: Replayed) -> None:

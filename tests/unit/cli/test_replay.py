@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 from diffserve.cli.output import CliError
-from diffserve.cli.replay import COLUMNS, prompts_of, write_log
+from diffserve.cli.replay import COLUMNS, Request, prompts_of, run_replay, write_log
 from diffserve.core import Outcome
 from diffserve.embedded.captions import split_words, vocabulary
 from diffserve.errors import ConfigError
 from diffserve.replay.client import Answer
+from diffserve.rpc.v1 import common_pb2, generation_pb2, generation_pb2_grpc
+from diffserve.sim.workload import WorkloadParameters
 
 
 def test_prompts_of_a_file_repeat(tmp_path: Path) -> None:
@@ -76,3 +83,61 @@ def test_the_log_has_a_row_per_query(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(CliError, match="--log"):
         write_log(str(tmp_path / "no" / "log.csv"), [])
+
+
+class Door(generation_pb2_grpc.ImageGenerationServicer):
+    """Draws light images at once, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[generation_pb2.GenerateRequest] = []
+
+    def Generate(self, request: generation_pb2.GenerateRequest, context: Any) -> Any:
+        self.requests.append(request)
+        return generation_pb2.GenerateResponse(outcome=common_pb2.OUTCOME_LIGHT, cascade_id="mock")
+
+
+@pytest.fixture
+def door() -> Iterator[tuple[Door, str]]:
+    servicer, server = Door(), grpc.server(ThreadPoolExecutor(4))
+    generation_pb2_grpc.add_ImageGenerationServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield servicer, f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+def request(address: str, **fields: Any) -> Request:
+    values: dict[str, Any] = {
+        "workload": WorkloadParameters(trace="poisson", peak_qps=20.0, duration_s=1.0),
+        "catalog": "mock",
+        "slo_s": None,
+        "seed": 0,
+        "prompts": "",
+        "log": "",
+        "address": address,
+    }
+    return Request(**{**values, **fields})
+
+
+def test_nothing_is_sent_for_a_log_that_cannot_be_written(
+    door: tuple[Door, str], tmp_path: Path
+) -> None:
+    servicer, address = door
+    with pytest.raises(CliError, match=r"--log: cannot write .*: No such file or directory"):
+        run_replay(request(address, log=str(tmp_path / "no" / "log.csv")), as_json=True)
+    assert not servicer.requests
+
+
+def test_the_report_is_shown_before_the_log_is_written(
+    door: tuple[Door, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object) -> None:
+        raise CliError("--log: no space left")
+
+    monkeypatch.setattr("diffserve.cli.replay.write_log", full)
+    with pytest.raises(CliError, match="no space left"):
+        run_replay(request(door[1], log=str(tmp_path / "log.csv")), as_json=True)
+    assert json.loads(capsys.readouterr().out)["queries"] > 10
