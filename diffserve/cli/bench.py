@@ -168,7 +168,7 @@ def _show(document: dict[str, Any]) -> None:
     )
     console.print(rows)
     for error, count in document["errors"].items():
-        console.print(f"[dim]{count} x {error}[/dim]", soft_wrap=True)
+        console.print(f"{count} x {error}", style="dim", soft_wrap=True)
     if document["client_lag_s_p99"] > LAG_S_MAX:
         stderr().print(
             f"the client was late itself (lag p99 {seconds(document['client_lag_s_p99'])}): part "

@@ -160,4 +160,4 @@ def _show(document: dict[str, Any], replayed: Replayed) -> None:
     console.print(rows)
     errors = sorted({answer.error for answer in replayed.answers if answer.error})
     for error in errors[:3]:
-        console.print(f"[dim]{error}[/dim]", soft_wrap=True)
+        console.print(error, style="dim", soft_wrap=True)

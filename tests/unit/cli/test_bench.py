@@ -97,6 +97,7 @@ def test_the_table_names_the_figures(
     run_bench(request(url=server[0]), as_json=False)
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("in time", "goodput", "p99", "lag p99", "HTTP 429"))
+    assert "[dim]" not in shown
 
 
 @pytest.mark.parametrize(
