@@ -235,7 +235,11 @@ def reproduce(
 def replay(
     trace: Annotated[str, typer.Option(help="As for `diffserve simulate`.")] = "azure",
     catalog: Annotated[
-        str, typer.Option(help="What the deployment runs, for its SLO and quality table.")
+        str,
+        typer.Option(
+            help="What the deployment runs, for its default cascade, SLO and quality table; "
+            "default: by settings."
+        ),
     ] = "",
     slo: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds; default: cascade's.")

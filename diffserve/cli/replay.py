@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from diffserve.catalog import load_catalog
-from diffserve.cli.connection import loadbalancer_address
+from diffserve.cli.connection import explain_error, loadbalancer_address
 from diffserve.cli.output import CliError, duration, emit_json, percent, stdout, table
 from diffserve.cli.simulate import progress
 from diffserve.cli.writing import cannot_write, check_writable
 from diffserve.config import LoadBalancerSettings, load_settings
 from diffserve.embedded.captions import held_out_prompt
+from diffserve.errors import DiffServeError, InputError
 from diffserve.files import text_of
 from diffserve.replay.client import Answer, Replayed, Target, replay
 from diffserve.sim.run import Simulation, tables_of, workload_of
@@ -42,7 +43,8 @@ def run_replay(request: Request, *, as_json: bool) -> None:
     """Serve the workload and print what it comes to.
 
     Raises:
-        CliError: there is no deployment, or a file cannot be read or written.
+        CliError: there is no deployment, it runs another catalog, or a file cannot be read or
+            written.
         ConfigError: the trace or the catalog is not known.
     """
     check_writable("--log", request.log)
@@ -60,6 +62,8 @@ def run_replay(request: Request, *, as_json: bool) -> None:
         address=loadbalancer_address(request.address),
         slo_s=twin.cascade.slo_s,
         prompt_of=prompts_of(request.prompts),
+        cascade_id=twin.catalog.default_cascade,
+        answering=frozenset(twin.catalog.default_class.cascade_ids),
     )
     workload = workload_of(twin)
     with progress("replay") as on_progress:
@@ -73,6 +77,8 @@ def run_replay(request: Request, *, as_json: bool) -> None:
             raise CliError(
                 f"no load balancer answers at {target.address}; start one with `make serve`"
             ) from None
+        except DiffServeError as error:
+            raise _refused(error, target, twin.catalog.name) from None
     document = {
         "cascade": twin.catalog.default_cascade,
         "trace": request.workload.trace,
@@ -88,6 +94,17 @@ def run_replay(request: Request, *, as_json: bool) -> None:
     # Last: the report is worth more than the file.
     if request.log:
         write_log(request.log, replayed.answers)
+
+
+def _refused(error: DiffServeError, target: Target, catalog: str) -> CliError:
+    """Return in one sentence why the deployment is sent nothing, or nothing more."""
+    if isinstance(error, InputError) and error.field == "cascade_id":
+        return CliError(
+            f"the deployment at {target.address} does not run catalog {catalog}: {error.problem}; "
+            "name its own with --catalog",
+            exit_code=2,
+        )
+    return explain_error(error, target.address, "load balancer")
 
 
 def prompts_of(path: str) -> Callable[[int], str]:

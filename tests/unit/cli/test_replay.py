@@ -11,13 +11,15 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_status import rpc_status
 
 from diffserve.cli.output import CliError
 from diffserve.cli.replay import COLUMNS, Request, prompts_of, run_replay, write_log
 from diffserve.core import Outcome
 from diffserve.embedded.captions import split_words, vocabulary
-from diffserve.errors import ConfigError
+from diffserve.errors import ConfigError, InputError
 from diffserve.replay.client import Answer
+from diffserve.rpc.status import to_status
 from diffserve.rpc.v1 import common_pb2, generation_pb2, generation_pb2_grpc
 from diffserve.sim.workload import WorkloadParameters
 
@@ -90,10 +92,20 @@ class Door(generation_pb2_grpc.ImageGenerationServicer):
 
     def __init__(self) -> None:
         self.requests: list[generation_pb2.GenerateRequest] = []
+        self.answering = "mock"
 
     def Generate(self, request: generation_pb2.GenerateRequest, context: Any) -> Any:
+        error = None
+        if request.cascade_id not in ("", "mock"):
+            error = InputError("cascade_id", f"no cascade {request.cascade_id!r}; there is mock")
+        elif request.HasField("deadline_s") and request.deadline_s <= 0.0:
+            error = InputError("deadline_s", "must be above 0")
+        if error:
+            context.abort_with_status(rpc_status.to_status(to_status(error)))
         self.requests.append(request)
-        return generation_pb2.GenerateResponse(outcome=common_pb2.OUTCOME_LIGHT, cascade_id="mock")
+        return generation_pb2.GenerateResponse(
+            outcome=common_pb2.OUTCOME_LIGHT, cascade_id=self.answering
+        )
 
 
 @pytest.fixture
@@ -117,6 +129,32 @@ def request(address: str, **fields: Any) -> Request:
         "address": address,
     }
     return Request(**{**values, **fields})
+
+
+def test_queries_ask_for_what_the_report_is_about(
+    door: tuple[Door, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    servicer, address = door
+    run_replay(request(address), as_json=True)
+    assert json.loads(capsys.readouterr().out)["cascade"] == "mock"
+    assert {request.cascade_id for request in servicer.requests} == {"mock"}
+
+
+def test_nothing_is_sent_to_a_deployment_that_runs_another_catalog(door: tuple[Door, str]) -> None:
+    servicer, address = door
+    problem = "does not run catalog embedded: no cascade 'sprites'; there is mock; .* --catalog"
+    with pytest.raises(CliError, match=problem):
+        run_replay(request(address, catalog="embedded"), as_json=True)
+    assert not servicer.requests
+
+
+def test_the_first_answer_of_another_cascade_ends_the_replay(door: tuple[Door, str]) -> None:
+    """A class of the same name may hold other cascades there."""
+    servicer, address = door
+    servicer.answering = "other"
+    with pytest.raises(CliError, match="'mock' was answered by 'other' there, not by mock"):
+        run_replay(request(address), as_json=True)
+    assert len(servicer.requests) < 10
 
 
 def test_nothing_is_sent_for_a_log_that_cannot_be_written(
