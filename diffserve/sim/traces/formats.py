@@ -3,8 +3,9 @@
 What was checked, and against what, when these were written (2026):
 
 ``plain``
-    Ours: ``arrival_ms,prompt_id``, offsets from the start of the trace; the header is optional. The
-    traces of the DiffServe and HADIS artifacts are files of this kind.
+    Ours: ``arrival_ms,prompt_id``, offsets from the start of the trace; with a header the columns
+    may be in either order. The traces of the DiffServe and HADIS artifacts are files of this kind,
+    without one.
 ``gentd26``
     Alibaba clusterdata, ``cluster-trace-v2026-GenAI/lora_request_trace.csv``: checked against the
     README of the trace and the file's own header and first rows.
@@ -31,9 +32,8 @@ What was checked, and against what, when these were written (2026):
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +42,11 @@ import numpy as np
 from diffserve.errors import ConfigError
 from diffserve.sim.shapes import STEP_S, RateCurve
 from diffserve.sim.traces.contents import Contents, Instants
-from diffserve.sim.traces.rows import Row, opened, rows_of
+from diffserve.sim.traces.rows import Row, header_of, opened, rows_of
 
 MINUTE_S = 60.0
 _MINUTES = 1440
+PLAIN_COLUMNS = ("arrival_ms", "prompt_id")
 _ABSENT = ("", "None", "NaT", "nan")
 
 
@@ -67,16 +68,29 @@ class TraceFormat:
 
 
 def read_plain(path: str) -> Instants:
-    """Read ``arrival_ms,prompt_id`` rows; a first line that is not a number is a header."""
+    """Read ``arrival_ms,prompt_id`` rows; a first line without a number is a header."""
+    first = header_of(path)
+    has_header = bool(first) and not any(_is_number(field) for field in first)
+    if has_header:
+        _check_plain_header(path, first)
     times, prompts = [], []
-    with opened(path) as file:
-        for number, fields in enumerate(csv.reader(file), start=1):
-            if not fields or (number == 1 and not _is_number(fields[0])):
-                continue
-            row = Row(path, number, dict(zip(("arrival_ms", "prompt_id"), fields, strict=False)))
-            times.append(row.number_of("arrival_ms") / 1000.0)
-            prompts.append(int(row.number_of("prompt_id")))
+    for row in rows_of(path, () if has_header else PLAIN_COLUMNS):
+        times.append(row.number_of("arrival_ms") / 1000.0)
+        prompts.append(row.whole_of("prompt_id"))
     return Instants.of(times, prompts)
+
+
+def _check_plain_header(path: str, header: Sequence[str]) -> None:
+    """Refuse what is not a plain trace, which everything is taken for that looks like no other."""
+    expected = f"expected {','.join(PLAIN_COLUMNS)}"
+    for column in header:
+        if column not in PLAIN_COLUMNS:
+            raise ConfigError(f"{path}:1: unknown column {column!r}; {expected}")
+    if len(header) > len(PLAIN_COLUMNS):
+        raise ConfigError(f"{path}:1: {len(header)} columns; {expected}")
+    for column in PLAIN_COLUMNS:
+        if column not in header:
+            raise ConfigError(f"{path}:1: no column {column}; {expected}")
 
 
 def read_gentd26(path: str) -> Instants:
