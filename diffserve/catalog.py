@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from diffserve.core import Cascade, Lora, RequestClass, Variant
+from diffserve.core import SLO_S_MAX, Cascade, Lora, RequestClass, Variant
 from diffserve.errors import ConfigError, ProfileError
 from diffserve.files import text_of
 from diffserve.profiles.curves import BypassPoint, DeferralProfile, QualityCurve
@@ -105,7 +105,7 @@ def class_of(cascade_id: str, classes: Mapping[str, RequestClass]) -> str:
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _LoraEntry(_Entry):
@@ -183,7 +183,7 @@ class CascadeEntry(_Entry):
     light: str
     heavy: str
     discriminator: str
-    slo_s: float = Field(gt=0)
+    slo_s: float = Field(gt=0, le=SLO_S_MAX)
     deferral_max: float = Field(1.0, ge=0, le=1)
     deferral: _DeferralEntry
     quality: _QualityEntry

@@ -14,8 +14,9 @@ import typer
 from diffserve.cli.cascades import cascade_app
 from diffserve.cli.models import register as register_models
 from diffserve.cli.operators import register
-from diffserve.cli.options import Admin, Json, Prompts, WorkerId
+from diffserve.cli.options import Admin, Json, Prompts, Slo, WorkerId
 from diffserve.cli.output import CliError
+from diffserve.core import SLO_S_MAX
 from diffserve.errors import DiffServeError
 
 Port = Annotated[int | None, typer.Option(help="0 takes any free port.")]
@@ -158,9 +159,7 @@ def simulate(
             help="Devices by type, in place of --workers; for catalogs that know several types.",
         ),
     ] = "",
-    slo: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds; default: cascade's.")
-    ] = None,
+    slo: Slo = None,
     peak_qps: Annotated[float | None, typer.Option(min=0.001, help="Rescale the load.")] = None,
     cv: Annotated[
         float | None, typer.Option(min=0.01, help="Variation of gaps; 1: Poisson.")
@@ -241,9 +240,7 @@ def replay(
             "default: by settings."
         ),
     ] = "",
-    slo: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds; default: cascade's.")
-    ] = None,
+    slo: Slo = None,
     peak_qps: Annotated[float | None, typer.Option(min=0.001, help="Rescale the load.")] = None,
     cv: Annotated[
         float | None, typer.Option(min=0.01, help="Variation of gaps; 1: Poisson.")
@@ -284,7 +281,10 @@ def bench(
     warm_up: Annotated[float, typer.Option(min=0, help="Seconds before that, discarded.")] = 5.0,
     cv: Annotated[float | None, typer.Option(min=0.01, help="Variation of gaps.")] = None,
     slo: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds; default: the cascade's, or 5.")
+        float | None,
+        typer.Option(
+            min=0.001, max=SLO_S_MAX, help="Seconds; default: the cascade's, or with --url 5."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the arrivals.")] = 0,
     prompts: Prompts = "",

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from diffserve.core import SLO_S_MAX
+
 JUDGE = "yuvalkirstain/PickScore_v1"
 """Preference model of a build from a registry."""
 FEATURES = "openai/clip-vit-base-patch32"
@@ -13,6 +15,10 @@ FEATURES = "openai/clip-vit-base-patch32"
 BATCH_SIZES = "1,2,4,8"
 """That it profiles."""
 
+Slo = Annotated[
+    float | None,
+    typer.Option(min=0.001, max=SLO_S_MAX, help="Seconds; default: the cascade's."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Admin = Annotated[
     str, typer.Option("--address", metavar="HOST:PORT", help="Controller; default: by settings.")
