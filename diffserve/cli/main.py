@@ -14,7 +14,18 @@ import typer
 from diffserve.cli.cascades import cascade_app
 from diffserve.cli.models import register as register_models
 from diffserve.cli.operators import register
-from diffserve.cli.options import Admin, Json, Prompts, Slo, WorkerId
+from diffserve.cli.options import (
+    DURATION_S_MAX,
+    QPS_MAX,
+    Admin,
+    Cv,
+    Duration,
+    Json,
+    PeakQps,
+    Prompts,
+    Slo,
+    WorkerId,
+)
 from diffserve.cli.output import CliError
 from diffserve.core import SLO_S_MAX
 from diffserve.errors import DiffServeError
@@ -143,7 +154,7 @@ def simulate(
         ),
     ] = "auto",
     speedup: Annotated[
-        float, typer.Option(min=0.001, help="Replay a file this many times as fast.")
+        float, typer.Option(min=0.001, max=1e9, help="Replay a file this many times as fast.")
     ] = 1.0,
     cascade: Annotated[str, typer.Option(help="Catalog: a shipped name or a TOML file.")] = (
         "paper-sdturbo"
@@ -160,11 +171,9 @@ def simulate(
         ),
     ] = "",
     slo: Slo = None,
-    peak_qps: Annotated[float | None, typer.Option(min=0.001, help="Rescale the load.")] = None,
-    cv: Annotated[
-        float | None, typer.Option(min=0.01, help="Variation of gaps; 1: Poisson.")
-    ] = None,
-    duration: Annotated[float, typer.Option(min=1, help="Seconds of a generated trace.")] = 350.0,
+    peak_qps: PeakQps = None,
+    cv: Cv = None,
+    duration: Duration = 350.0,
     seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
     faults: Annotated[str, typer.Option(metavar="FILE", help="TOML: what breaks when.")] = "",
     log: Annotated[str, typer.Option(metavar="FILE", help="Write every decision here.")] = "",
@@ -241,11 +250,9 @@ def replay(
         ),
     ] = "",
     slo: Slo = None,
-    peak_qps: Annotated[float | None, typer.Option(min=0.001, help="Rescale the load.")] = None,
-    cv: Annotated[
-        float | None, typer.Option(min=0.01, help="Variation of gaps; 1: Poisson.")
-    ] = None,
-    duration: Annotated[float, typer.Option(min=1, help="Seconds of a generated trace.")] = 350.0,
+    peak_qps: PeakQps = None,
+    cv: Cv = None,
+    duration: Duration = 350.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the arrivals.")] = 0,
     prompts: Prompts = "",
     log: Annotated[str, typer.Option(metavar="FILE", help="CSV of every query.")] = "",
@@ -272,14 +279,19 @@ def replay(
 @app.command()
 def bench(
     rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Queries per second; of a trace: its peak.")
+        float | None,
+        typer.Option(min=0.001, max=QPS_MAX, help="Queries per second; of a trace: its peak."),
     ] = None,
     trace: Annotated[
         str, typer.Option(help="poisson, or any trace of `diffserve simulate`.")
     ] = "poisson",
-    duration: Annotated[float, typer.Option(min=1, help="Seconds measured; files: own.")] = 30.0,
-    warm_up: Annotated[float, typer.Option(min=0, help="Seconds before that, discarded.")] = 5.0,
-    cv: Annotated[float | None, typer.Option(min=0.01, help="Variation of gaps.")] = None,
+    duration: Annotated[
+        float, typer.Option(min=1, max=DURATION_S_MAX, help="Seconds measured; files: own.")
+    ] = 30.0,
+    warm_up: Annotated[
+        float, typer.Option(min=0, max=DURATION_S_MAX, help="Seconds before that, discarded.")
+    ] = 5.0,
+    cv: Cv = None,
     slo: Annotated[
         float | None,
         typer.Option(

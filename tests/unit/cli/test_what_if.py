@@ -63,9 +63,11 @@ def test_wrong_questions_are_named() -> None:
         parse_list("--qps", "3,many")
     with pytest.raises(CliError, match=r"--workers: '2\.5' is not one of whole numbers"):
         parse_list("--workers", "2.5", is_integer=True)
-    for text in ("0", "-1", "nan", "inf"):
+    for text in ("0", "-1", "nan", "inf", "1e300"):
         with pytest.raises(CliError, match="above 0"):
             parse_list("--qps", text)
+    with pytest.raises(CliError, match="above 0, up to 1000000"):
+        parse_list("--workers", "9" * 400, is_integer=True)
     assert parse_list("--qps", " 1, 2.5 ,") == [1.0, 2.5]
     with pytest.raises(CliError, match="--catalog needs --qps and --workers"):
         run_what_if(asked(qps=""), as_json=True)
