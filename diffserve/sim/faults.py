@@ -35,7 +35,7 @@ import tomllib
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from diffserve.errors import ConfigError
 from diffserve.files import text_of
@@ -54,7 +54,7 @@ class _Fault(BaseModel):
 
 class _WorkerFault(_Fault):
     share: float = Field(0.0, ge=0, le=1)
-    workers: tuple[int, ...] = ()
+    workers: tuple[NonNegativeInt, ...] = ()
 
     def chosen(self, num_workers: int, generator: np.random.Generator) -> Sequence[int]:
         """Return the indices of the workers that it strikes."""
@@ -91,7 +91,7 @@ class ConfidenceShift(_Fault):
     """
 
     temperature: float = Field(1.0, gt=0)
-    offset: float = 0.0
+    offset: float = Field(0.0, allow_inf_nan=False)
 
 
 class Faults(BaseModel):

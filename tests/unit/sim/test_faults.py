@@ -31,6 +31,8 @@ def test_workers_may_be_named() -> None:
     [
         ("[[slow_down]]\nat_s = 1\n", "slow_down.0.factor"),
         ("[[worker_loss]]\nat_s = -1\n", "worker_loss.0.at_s"),
+        ("[[worker_loss]]\nat_s = 1\nworkers = [0, -20]\n", "worker_loss.0.workers.1"),
+        ("[[confidence_shift]]\nat_s = 1\noffset = nan\n", "confidence_shift.0.offset"),
         ("[[fire]]\nat_s = 1\n", "fire"),
         ("[[worker_loss\n", "faults.toml"),
     ],
