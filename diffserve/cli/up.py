@@ -22,6 +22,7 @@ from diffserve.catalog import load_catalog
 from diffserve.cli.fleet import Fleet, checkout_root, plan_fleet
 from diffserve.cli.output import emit_json, stderr, stdout
 from diffserve.cli.supervisor import Supervisor, stop_signals
+from diffserve.cli.writing import make_folder
 from diffserve.config import PREFIX, SECTIONS, UpSettings, load_settings
 from diffserve.errors import ConfigError
 
@@ -37,7 +38,7 @@ def run_up(flags: Mapping[str, Any], run_directory: str, *, as_json: bool) -> in
         as_json: Print one document when ready; everything else goes to standard error.
 
     Raises:
-        CliError: something did not start.
+        CliError: something did not start, or the run directory cannot be written.
         ConfigError: a setting is wrong, a port is taken, or there is no checkout.
     """
     root = checkout_root()
@@ -47,7 +48,7 @@ def run_up(flags: Mapping[str, Any], run_directory: str, *, as_json: bool) -> in
     fleet = plan_fleet(settings, flags, directory, os.cpu_count() or 1)
     if settings.redis_url:
         _check_redis(settings.redis_url)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder("--run-dir", directory)
     console = stderr() if as_json else stdout()
     console.print(f"starting {len(fleet.children())} processes; logs in {directory}")
     supervisor = Supervisor(fleet, root, directory, settings.grace_s, console.print)

@@ -1,9 +1,10 @@
-"""Files that commands write once they are done: tried beforehand, so that no run is in vain."""
+"""Files and folders that commands write to: tried beforehand, so that no run is in vain."""
 
 from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 from diffserve.cli.output import CliError
@@ -35,6 +36,22 @@ def check_writable(option: str, path: str) -> None:
         raise cannot_write(option, path, error) from None
 
 
-def cannot_write(option: str, path: str, error: OSError) -> CliError:
+def make_folder(option: str, path: str | Path) -> None:
+    """Make a folder for what a command will write, unless it is there already.
+
+    Raises:
+        CliError: it cannot be made or written into; names the option.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except FileExistsError:
+        raise CliError(f"{option}: {path} is not a folder") from None
+    except OSError as error:
+        raise cannot_write(option, path, error) from None
+
+
+def cannot_write(option: str, path: str | Path, error: OSError) -> CliError:
     """Return in one sentence that a file cannot be written, and why."""
     return CliError(f"{option}: cannot write {path}: {error.strerror}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from diffserve.cli.output import CliError
-from diffserve.cli.writing import check_writable
+from diffserve.cli.writing import check_writable, make_folder
 
 
 def test_a_file_that_can_be_written_is_as_it_was(tmp_path: Path) -> None:
@@ -48,3 +48,12 @@ def test_what_cannot_be_written_is_one_sentence(tmp_path: Path, name: str, why: 
     (tmp_path / "file").touch()
     with pytest.raises(CliError, match=f"^--log: cannot write .*: {why}$"):
         check_writable("--log", str(tmp_path / name))
+
+
+def test_folders_are_made_and_left_empty(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b"
+    make_folder("--out", out)
+    make_folder("--out", str(out))
+    assert not list(out.iterdir())
+    with pytest.raises(CliError, match=r"^--out: cannot write /proc/nowhere: No such file"):
+        make_folder("--out", "/proc/nowhere")
