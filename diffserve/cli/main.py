@@ -149,8 +149,8 @@ def simulate(
     trace_format: Annotated[
         str,
         typer.Option(
-            help="auto (by name or header), plain, gentd26, diffusiondb, katz, "
-            "azure-functions-2019, azure-functions-2021, azure-lmm-2025."
+            help="auto (by name or header), plain, gentd26, azure-functions-2021, "
+            "azure-functions-2019, azure-lmm-2025, diffusiondb, decisions, katz."
         ),
     ] = "auto",
     speedup: Annotated[

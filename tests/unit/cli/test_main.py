@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from diffserve import __version__
+from diffserve.cli.main import app
+from diffserve.sim.traces.formats import FORMATS
 from diffserve.telemetry.server import free_port
 from tests.catalogs import FURTHER
 
@@ -34,6 +37,13 @@ def test_help_names_every_command() -> None:
     assert done.returncode == 0
     for command in ("up", "generate", "status", "plan", "workers", "cascade", "doctor", "planning"):
         assert command in done.stdout
+
+
+def test_help_names_every_format_of_traces() -> None:
+    (option,) = (
+        p for p in get_command(app).commands["simulate"].params if p.name == "trace_format"
+    )
+    assert option.help == f"auto (by name or header), {', '.join(FORMATS)}."
 
 
 def test_help_imports_nothing_heavy() -> None:
