@@ -111,12 +111,16 @@ async def _serve(
     async with _progress(supervisor, console):
         await supervisor.start()
     document = _ready_document(supervisor, fleet, directory)
-    (directory / "up.json").write_text(json.dumps(document, indent=2) + "\n")
+
+    def write() -> None:
+        _write_document(document | {"pids": _pids(supervisor)}, directory, console)
+
+    write()
     if as_json:
         emit_json(document)
     else:
         _print_ready(document, console)
-    await supervisor.keep()
+    await supervisor.keep(on_restart=write)
 
 
 @contextlib.asynccontextmanager
@@ -154,9 +158,23 @@ def _ready_document(supervisor: Supervisor, fleet: Fleet, directory: Path) -> di
             for child in fleet.children()
             if child.metrics
         },
-        "pids": {child.spec.name: child.pid for child in supervisor.children},
+        "pids": _pids(supervisor),
         "first_command": f'{_own_command()} generate "{FIRST_PROMPT}" -o owl.png{address}',
     }
+
+
+def _pids(supervisor: Supervisor) -> dict[str, int]:
+    return {child.spec.name: child.pid for child in supervisor.children}
+
+
+def _write_document(document: Mapping[str, Any], directory: Path, console: Console) -> None:
+    """Write ``up.json``, whole at any time; a full disk is told and ends nothing."""
+    path, partial = directory / "up.json", directory / "up.json.partial"
+    try:
+        partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        console.print(f"cannot write {path}: {error.strerror}")
 
 
 def _own_command() -> str:
