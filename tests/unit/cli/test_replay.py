@@ -115,7 +115,7 @@ def door() -> Iterator[tuple[Door, str]]:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield servicer, f"127.0.0.1:{port}"
-    server.stop(None)
+    server.stop(1.0).wait()
 
 
 def request(address: str, **fields: Any) -> Request:
