@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from diffserve.core import Cascade, Lora, RequestClass, Variant
+from diffserve.core import SLO_S_MAX, Cascade, Lora, RequestClass, Variant
 from diffserve.errors import ConfigError, ProfileError
+from diffserve.files import text_of
 from diffserve.profiles.curves import BypassPoint, DeferralProfile, QualityCurve
 from diffserve.profiles.latency import LatencyProfile
 
@@ -104,7 +105,7 @@ def class_of(cascade_id: str, classes: Mapping[str, RequestClass]) -> str:
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _LoraEntry(_Entry):
@@ -182,7 +183,7 @@ class CascadeEntry(_Entry):
     light: str
     heavy: str
     discriminator: str
-    slo_s: float = Field(gt=0)
+    slo_s: float = Field(gt=0, le=SLO_S_MAX)
     deferral_max: float = Field(1.0, ge=0, le=1)
     deferral: _DeferralEntry
     quality: _QualityEntry
@@ -233,9 +234,14 @@ def read_entries(path: Path, model: type[EntriesT]) -> EntriesT:
     """Read a TOML file into checked entries.
 
     Raises:
-        ConfigError: it is no TOML, or an entry is wrong; names the file and the field.
+        ConfigError: it cannot be read or is no TOML, or an entry is wrong; names the file and the
+            field.
     """
-    return parse_entries(path, path.read_text(encoding="utf-8"), model)
+    try:
+        text = text_of(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    return parse_entries(path, text, model)
 
 
 def parse_entries(path: Path, text: str, model: type[EntriesT]) -> EntriesT:

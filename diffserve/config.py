@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diffserve.errors import ConfigError
+from diffserve.files import text_of
 
 PREFIX = "DIFFSERVE_"
 MIB = 1024 * 1024
@@ -264,7 +264,7 @@ def _from_toml(section: str, path: str) -> dict[str, Any]:
     if not path:
         return {}
     try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        document = tomllib.loads(text_of(path))
     except OSError as error:
         raise ConfigError(f"{PREFIX}CONFIG: cannot read {path}: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:

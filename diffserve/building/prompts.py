@@ -8,6 +8,7 @@ from pathlib import Path
 
 from diffserve.core import PROMPT_BYTES_MAX
 from diffserve.errors import ConfigError
+from diffserve.files import text_of
 from diffserve.registry import SHIPPED
 
 SHIPPED_PROMPTS = SHIPPED / "prompts.txt"
@@ -20,12 +21,9 @@ def read_prompts(path: Path) -> list[str]:
         ConfigError: it cannot be read, or a prompt is too long or there twice; names file and line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = text_of(path).splitlines()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        number = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{path}:{number}: is no UTF-8") from None
     found: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         prompt = line.strip()

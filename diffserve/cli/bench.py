@@ -26,6 +26,7 @@ from diffserve.cli.connection import loadbalancer_address
 from diffserve.cli.output import CliError, emit_json, stderr, stdout, table
 from diffserve.cli.replay import prompts_of
 from diffserve.cli.simulate import progress
+from diffserve.cli.writing import cannot_write, check_writable
 from diffserve.config import LoadBalancerSettings, load_settings
 from diffserve.replay.client import Target
 from diffserve.sim.workload import WorkloadParameters, make_workload
@@ -76,6 +77,7 @@ def run_bench(request: Request, *, as_json: bool) -> None:
         raise CliError("--model and --size go with --url", exit_code=2)
     if request.url and request.address:
         raise CliError("--url and --address name two servers; give one of them", exit_code=2)
+    check_writable("--html", request.html)
     slo_s = request.slo_s or (FOREIGN_SLO_S if request.url else _cascade_slo_s())
     workload = make_workload(request.workload, np.random.default_rng(request.seed))
     schedule = schedule_of(workload, request.warm_up_s)
@@ -111,12 +113,15 @@ def run_bench(request: Request, *, as_json: bool) -> None:
         "command": shlex.join(["diffserve", *sys.argv[1:]]),
         "made": f"diffserve {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
     }
-    if request.html:
-        _write(request.html, page_of(document, replies))
     if as_json:
         emit_json(document)
     else:
-        _show(document, request.html)
+        _show(document)
+    # Last: the figures are worth more than the page.
+    if request.html:
+        _write(request.html, page_of(document, replies))
+        if not as_json:
+            stderr().print(f"report: {request.html}")
 
 
 async def _replies(
@@ -139,10 +144,10 @@ def _write(path: str, text: str) -> None:
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise CliError(f"--html: cannot write {path}: {error.strerror}") from None
+        raise cannot_write("--html", path, error) from None
 
 
-def _show(document: dict[str, Any], html: str) -> None:
+def _show(document: dict[str, Any]) -> None:
     console = stdout()
     console.print(
         f"{document['queries']} queries to {document['target']} in {document['duration_s']:g} s, "
@@ -163,11 +168,9 @@ def _show(document: dict[str, Any], html: str) -> None:
     )
     console.print(rows)
     for error, count in document["errors"].items():
-        console.print(f"[dim]{count} x {error}[/dim]", soft_wrap=True)
+        console.print(f"{count} x {error}", style="dim", soft_wrap=True)
     if document["client_lag_s_p99"] > LAG_S_MAX:
         stderr().print(
             f"the client was late itself (lag p99 {seconds(document['client_lag_s_p99'])}): part "
             "of these latencies is its own; lower the rate or use an idle machine"
         )
-    if html:
-        stderr().print(f"report: {html}")

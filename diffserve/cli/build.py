@@ -16,6 +16,7 @@ from diffserve.catalog import load_catalog
 from diffserve.cli.built import described, meaning_of_default, tell
 from diffserve.cli.output import CliError
 from diffserve.cli.progress import progress_bar
+from diffserve.cli.writing import make_folder
 from diffserve.cli.zoo_options import checked_weights, presets_named
 from diffserve.embedded.evaluate import (
     Outcome,
@@ -84,6 +85,7 @@ def run_build(options: Options, *, as_json: bool) -> None:
     check_drawing()
     until_s = time.monotonic() + options.budget_s
     request = options.request()
+    make_folder("--out", options.out)
     store = _store(request)
     profiles = _profiles(request, store)
     costs = store.remember("costs", lambda: measure_costs(request, (1,)))
@@ -93,7 +95,6 @@ def run_build(options: Options, *, as_json: bool) -> None:
     candidates = findings.candidates(findings.everything, findings.discriminators)
     choice = choose(candidates, singles, options.quality_kept)
     catalog = options.out / "cascades.toml"
-    options.out.mkdir(parents=True, exist_ok=True)
     presets = {preset.name: preset for preset in request.presets}
     text = catalog_text(
         f"Made by `diffserve cascade build`; {meaning_of_default(options.class_id)}",

@@ -36,6 +36,7 @@ from diffserve.cli.registry_drawing import (
 )
 from diffserve.cli.registry_judging import check_networks, looked_at
 from diffserve.cli.registry_options import RegistryOptions, name_of
+from diffserve.cli.writing import make_folder
 from diffserve.experiments.built_cascades import page
 from diffserve.experiments.registry_cascades import judge_table, routing_table, wording
 from diffserve.experiments.report import Made, check_drawing, write_page
@@ -64,6 +65,7 @@ def run_registry_build(options: RegistryOptions, *, as_json: bool) -> None:
     """
     check_drawing()
     work = _work(options)
+    make_folder("--out", options.out)
     profiles = profiled(work)
     prompts = drawn_prompts(work, profiles)
     drawn = looked_at(work, profiles, prompts)
@@ -125,7 +127,6 @@ def _write_catalog(
 ) -> Path:
     """Write the catalog and the discriminators of its cascades; return the former."""
     out = work.options.out
-    out.mkdir(parents=True, exist_ok=True)
     class_id = work.options.class_id
     served = served_cascades(
         *(choice, _slo_s, lambda c: f"{described(c.point, 'preferred')}."),

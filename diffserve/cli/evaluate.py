@@ -11,6 +11,7 @@ from diffserve.building.catalog_file import Served, relative
 from diffserve.building.choice import PairName
 from diffserve.cli.output import CliError, emit_json, stdout
 from diffserve.cli.progress import progress_bar
+from diffserve.cli.writing import check_writable, make_folder
 from diffserve.cli.zoo_options import checked_weights, presets_named
 from diffserve.embedded.evaluate import (
     Request,
@@ -109,8 +110,11 @@ def run_evaluate(options: Options, *, as_json: bool) -> dict[str, Any]:
     request = options.request()
     if options.catalog is not None and request.presets != PRESETS:
         raise CliError("--catalog needs all variants, so leave --variants out")
+    if options.catalog is not None:
+        check_writable("--catalog", str(options.catalog))
     if not options.quick:
         check_drawing()
+        make_folder("--out", options.out)
     with progress_bar("prompts drawn and judged") as on_progress:
         outcomes = evaluate(request, on_progress)
     costs = measure_costs(request, (1,) if options.quick else (1, 4))

@@ -14,8 +14,20 @@ import typer
 from diffserve.cli.cascades import cascade_app
 from diffserve.cli.models import register as register_models
 from diffserve.cli.operators import register
-from diffserve.cli.options import Admin, Json, Prompts, WorkerId
+from diffserve.cli.options import (
+    DURATION_S_MAX,
+    QPS_MAX,
+    Admin,
+    Cv,
+    Duration,
+    Json,
+    PeakQps,
+    Prompts,
+    Slo,
+    WorkerId,
+)
 from diffserve.cli.output import CliError
+from diffserve.core import SLO_S_MAX
 from diffserve.errors import DiffServeError
 
 Port = Annotated[int | None, typer.Option(help="0 takes any free port.")]
@@ -137,12 +149,12 @@ def simulate(
     trace_format: Annotated[
         str,
         typer.Option(
-            help="auto (by name or header), plain, gentd26, diffusiondb, katz, "
-            "azure-functions-2019, azure-functions-2021, azure-lmm-2025."
+            help="auto (by name or header), plain, gentd26, azure-functions-2021, "
+            "azure-functions-2019, azure-lmm-2025, diffusiondb, decisions, katz."
         ),
     ] = "auto",
     speedup: Annotated[
-        float, typer.Option(min=0.001, help="Replay a file this many times as fast.")
+        float, typer.Option(min=0.001, max=1e9, help="Replay a file this many times as fast.")
     ] = 1.0,
     cascade: Annotated[str, typer.Option(help="Catalog: a shipped name or a TOML file.")] = (
         "paper-sdturbo"
@@ -158,14 +170,10 @@ def simulate(
             help="Devices by type, in place of --workers; for catalogs that know several types.",
         ),
     ] = "",
-    slo: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds; default: cascade's.")
-    ] = None,
-    peak_qps: Annotated[float | None, typer.Option(min=0.001, help="Rescale the load.")] = None,
-    cv: Annotated[
-        float | None, typer.Option(min=0.01, help="Variation of gaps; 1: Poisson.")
-    ] = None,
-    duration: Annotated[float, typer.Option(min=1, help="Seconds of a generated trace.")] = 350.0,
+    slo: Slo = None,
+    peak_qps: PeakQps = None,
+    cv: Cv = None,
+    duration: Duration = 350.0,
     seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
     faults: Annotated[str, typer.Option(metavar="FILE", help="TOML: what breaks when.")] = "",
     log: Annotated[str, typer.Option(metavar="FILE", help="Write every decision here.")] = "",
@@ -235,16 +243,16 @@ def reproduce(
 def replay(
     trace: Annotated[str, typer.Option(help="As for `diffserve simulate`.")] = "azure",
     catalog: Annotated[
-        str, typer.Option(help="What the deployment runs, for its SLO and quality table.")
+        str,
+        typer.Option(
+            help="What the deployment runs, for its default cascade, SLO and quality table; "
+            "default: by settings."
+        ),
     ] = "",
-    slo: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds; default: cascade's.")
-    ] = None,
-    peak_qps: Annotated[float | None, typer.Option(min=0.001, help="Rescale the load.")] = None,
-    cv: Annotated[
-        float | None, typer.Option(min=0.01, help="Variation of gaps; 1: Poisson.")
-    ] = None,
-    duration: Annotated[float, typer.Option(min=1, help="Seconds of a generated trace.")] = 350.0,
+    slo: Slo = None,
+    peak_qps: PeakQps = None,
+    cv: Cv = None,
+    duration: Duration = 350.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the arrivals.")] = 0,
     prompts: Prompts = "",
     log: Annotated[str, typer.Option(metavar="FILE", help="CSV of every query.")] = "",
@@ -271,16 +279,24 @@ def replay(
 @app.command()
 def bench(
     rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Queries per second; of a trace: its peak.")
+        float | None,
+        typer.Option(min=0.001, max=QPS_MAX, help="Queries per second; of a trace: its peak."),
     ] = None,
     trace: Annotated[
         str, typer.Option(help="poisson, or any trace of `diffserve simulate`.")
     ] = "poisson",
-    duration: Annotated[float, typer.Option(min=1, help="Seconds measured; files: own.")] = 30.0,
-    warm_up: Annotated[float, typer.Option(min=0, help="Seconds before that, discarded.")] = 5.0,
-    cv: Annotated[float | None, typer.Option(min=0.01, help="Variation of gaps.")] = None,
+    duration: Annotated[
+        float, typer.Option(min=1, max=DURATION_S_MAX, help="Seconds measured; files: own.")
+    ] = 30.0,
+    warm_up: Annotated[
+        float, typer.Option(min=0, max=DURATION_S_MAX, help="Seconds before that, discarded.")
+    ] = 5.0,
+    cv: Cv = None,
     slo: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds; default: the cascade's, or 5.")
+        float | None,
+        typer.Option(
+            min=0.001, max=SLO_S_MAX, help="Seconds; default: the cascade's, or with --url 5."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the arrivals.")] = 0,
     prompts: Prompts = "",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from diffserve.cli.options import Admin, Json, WorkerId
+from diffserve.cli.options import DURATION_S_MAX, Admin, Json, WorkerId
 from diffserve.cli.output import CliError
 
 Cascade = Annotated[
@@ -180,7 +180,8 @@ def what_if(
         str, typer.Option(help="Ask no deployment but this catalog: a shipped name or TOML file.")
     ] = "",
     duration: Annotated[
-        float, typer.Option(min=0.0, help="Seconds of each simulation; 0: none.")
+        float,
+        typer.Option(min=0.0, max=DURATION_S_MAX, help="Seconds of each simulation; 0: none."),
     ] = 120.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the simulated arrivals.")] = 0,
     address: Admin = "",

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from diffserve.core import SLO_S_MAX
+
 JUDGE = "yuvalkirstain/PickScore_v1"
 """Preference model of a build from a registry."""
 FEATURES = "openai/clip-vit-base-patch32"
@@ -13,6 +15,22 @@ FEATURES = "openai/clip-vit-base-patch32"
 BATCH_SIZES = "1,2,4,8"
 """That it profiles."""
 
+# What is above these is no load that anyone serves, infinity included.
+QPS_MAX = 1e6
+CV_MAX = 100.0
+DURATION_S_MAX = 30 * 86400.0
+
+Slo = Annotated[
+    float | None,
+    typer.Option(min=0.001, max=SLO_S_MAX, help="Seconds; default: the cascade's."),
+]
+PeakQps = Annotated[float | None, typer.Option(min=0.001, max=QPS_MAX, help="Rescale the load.")]
+Cv = Annotated[
+    float | None, typer.Option(min=0.01, max=CV_MAX, help="Variation of gaps; 1: Poisson.")
+]
+Duration = Annotated[
+    float, typer.Option(min=1, max=DURATION_S_MAX, help="Seconds of a generated trace.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Admin = Annotated[
     str, typer.Option("--address", metavar="HOST:PORT", help="Controller; default: by settings.")

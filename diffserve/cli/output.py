@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -47,9 +48,21 @@ def console_on(stream: TextIO) -> Console:
 
 
 def emit_json(document: Mapping[str, Any]) -> None:
-    """Print the one JSON document of a ``--json`` command and flush it."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    """Print the one JSON document of a ``--json`` command and flush it.
+
+    What is not a finite number, as a mean of nothing, is null: JSON has no other word for it.
+    """
+    text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_document(message: Message) -> dict[str, Any]:

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from diffserve.catalog import load_catalog
-from diffserve.cli.connection import loadbalancer_address
+from diffserve.cli.connection import explain_error, loadbalancer_address
 from diffserve.cli.output import CliError, duration, emit_json, percent, stdout, table
 from diffserve.cli.simulate import progress
+from diffserve.cli.writing import cannot_write, check_writable
 from diffserve.config import LoadBalancerSettings, load_settings
 from diffserve.embedded.captions import held_out_prompt
+from diffserve.errors import DiffServeError, InputError
+from diffserve.files import text_of
 from diffserve.replay.client import Answer, Replayed, Target, replay
 from diffserve.sim.run import Simulation, tables_of, workload_of
 from diffserve.sim.workload import WorkloadParameters
@@ -40,9 +43,11 @@ def run_replay(request: Request, *, as_json: bool) -> None:
     """Serve the workload and print what it comes to.
 
     Raises:
-        CliError: there is no deployment, or a file cannot be read or written.
+        CliError: there is no deployment, it runs another catalog, or a file cannot be read or
+            written.
         ConfigError: the trace or the catalog is not known.
     """
+    check_writable("--log", request.log)
     settings = load_settings(LoadBalancerSettings, environ=os.environ)
     # What a simulation of the same would be given; nothing is simulated.
     twin = Simulation(
@@ -57,6 +62,8 @@ def run_replay(request: Request, *, as_json: bool) -> None:
         address=loadbalancer_address(request.address),
         slo_s=twin.cascade.slo_s,
         prompt_of=prompts_of(request.prompts),
+        cascade_id=twin.catalog.default_cascade,
+        answering=frozenset(twin.catalog.default_class.cascade_ids),
     )
     workload = workload_of(twin)
     with progress("replay") as on_progress:
@@ -70,8 +77,8 @@ def run_replay(request: Request, *, as_json: bool) -> None:
             raise CliError(
                 f"no load balancer answers at {target.address}; start one with `make serve`"
             ) from None
-    if request.log:
-        write_log(request.log, replayed.answers)
+        except DiffServeError as error:
+            raise _refused(error, target, twin.catalog.name) from None
     document = {
         "cascade": twin.catalog.default_cascade,
         "trace": request.workload.trace,
@@ -84,6 +91,20 @@ def run_replay(request: Request, *, as_json: bool) -> None:
         emit_json(document)
     else:
         _show(document, replayed)
+    # Last: the report is worth more than the file.
+    if request.log:
+        write_log(request.log, replayed.answers)
+
+
+def _refused(error: DiffServeError, target: Target, catalog: str) -> CliError:
+    """Return in one sentence why the deployment is sent nothing, or nothing more."""
+    if isinstance(error, InputError) and error.field == "cascade_id":
+        return CliError(
+            f"the deployment at {target.address} does not run catalog {catalog}: {error.problem}; "
+            "name its own with --catalog",
+            exit_code=2,
+        )
+    return explain_error(error, target.address, "load balancer")
 
 
 def prompts_of(path: str) -> Callable[[int], str]:
@@ -94,11 +115,12 @@ def prompts_of(path: str) -> Callable[[int], str]:
 
     Raises:
         CliError: it cannot be read, or holds none.
+        ConfigError: it is no UTF-8; names file and line.
     """
     if not path:
         return held_out_prompt
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = text_of(path).splitlines()
     except OSError as error:
         raise CliError(f"--prompts: cannot read {path}: {error.strerror}") from None
     prompts = [line.strip() for line in lines if line.strip()]
@@ -126,7 +148,7 @@ def write_log(path: str, answers: Sequence[Answer]) -> None:
                     )
                 )
     except OSError as error:
-        raise CliError(f"--log: cannot write {path}: {error.strerror}") from None
+        raise cannot_write("--log", path, error) from None
 
 
 def _show(document: dict[str, Any], replayed: Replayed) -> None:
@@ -155,4 +177,4 @@ def _show(document: dict[str, Any], replayed: Replayed) -> None:
     console.print(rows)
     errors = sorted({answer.error for answer in replayed.answers if answer.error})
     for error in errors[:3]:
-        console.print(f"[dim]{error}[/dim]", soft_wrap=True)
+        console.print(error, style="dim", soft_wrap=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from diffserve.cli.output import duration, stdout
 from diffserve.cli.progress import progress_bar
+from diffserve.cli.writing import make_folder
 from diffserve.experiments.experiment import CACHE, Context
 from diffserve.experiments.loads import data_folder
 from diffserve.experiments.registry import NAMES, load
@@ -52,11 +53,17 @@ def list_experiments() -> None:
 
 
 def run_reproduce(request: Request) -> None:
-    """Run the experiments one after the other; each page is written as soon as it is known."""
+    """Run the experiments one after the other; each page is written as soon as it is known.
+
+    Raises:
+        CliError: the folder cannot be written.
+        ConfigError: there is no such experiment or data, or figures cannot be drawn.
+    """
     check_drawing()
     names = request.only or NAMES
     experiments = [load(name) for name in names]
     data, out = data_folder(request.data), Path(request.out)
+    make_folder("--out", out)
     seeds = tuple(range(request.num_seeds))
     console = stdout()
     for experiment in experiments:

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from diffserve.catalog import Catalog, load_catalog
 from diffserve.cli.output import CliError, duration, emit_json, percent, stderr, stdout, table
+from diffserve.cli.writing import cannot_write
 from diffserve.errors import ConfigError
 from diffserve.sim.faults import Faults, read_faults
 from diffserve.sim.policies import POLICIES
@@ -127,7 +128,7 @@ def _opened(path: str) -> Iterator[TextIO | None]:
         with Path(path).open("w", encoding="utf-8") as stream:
             yield stream
     except OSError as error:
-        raise CliError(f"--log: cannot write {path}: {error.strerror}") from None
+        raise cannot_write("--log", path, error) from None
 
 
 @contextlib.contextmanager

@@ -69,11 +69,15 @@ class Supervisor:
                 names = ", ".join(sorted(child.spec.name for child in self.waiting))
                 raise CliError(f"{names}: not ready in {duration(START_TIMEOUT_S)}") from None
 
-    async def keep(self) -> None:
-        """Start any child again that ends; never returns."""
+    async def keep(self, on_restart: Callable[[], None] = lambda: None) -> None:
+        """Start any child again that ends; never returns.
+
+        Args:
+            on_restart: Called whenever a child has another process; must not raise.
+        """
         async with asyncio.TaskGroup() as group:
             for child in self.children:
-                group.create_task(self._keep(child))
+                group.create_task(self._keep(child, on_restart))
 
     async def stop(self) -> None:
         """Stop the stages in reverse: the door first, so that accepted queries still finish."""
@@ -91,10 +95,11 @@ class Supervisor:
         if not await child.end(grace_s) and is_ready:
             self._report(f"{child.spec.name} did not stop in {grace_s:.0f} s: killed")
 
-    async def _begin(self, child: Child) -> bool:
+    async def _begin(self, child: Child, on_start: Callable[[], None] = lambda: None) -> bool:
         """Start a child; return True once it serves, False when it ended before."""
         self.waiting.add(child)
         await child.start()
+        on_start()
         is_ready = await child.serves()
         if is_ready:
             self.waiting.discard(child)
@@ -109,13 +114,13 @@ class Supervisor:
             )
         self._report(f"{child.spec.name} ready in {duration(time.monotonic() - child.started_s)}")
 
-    async def _keep(self, child: Child) -> None:
+    async def _keep(self, child: Child, on_restart: Callable[[], None]) -> None:
         while True:
             status = describe_exit(await child.wait())
             backoff_s = child.next_backoff_s()
             self._report(f"{child.spec.name} {status}; starting it again in {duration(backoff_s)}")
             await asyncio.sleep(backoff_s)
-            if await self._begin(child):
+            if await self._begin(child, on_restart):
                 took_s = time.monotonic() - child.started_s
                 self._report(f"{child.spec.name} serves again after {duration(took_s)}")
 

@@ -22,6 +22,7 @@ from diffserve.catalog import load_catalog
 from diffserve.cli.fleet import Fleet, checkout_root, plan_fleet
 from diffserve.cli.output import emit_json, stderr, stdout
 from diffserve.cli.supervisor import Supervisor, stop_signals
+from diffserve.cli.writing import make_folder
 from diffserve.config import PREFIX, SECTIONS, UpSettings, load_settings
 from diffserve.errors import ConfigError
 
@@ -37,7 +38,7 @@ def run_up(flags: Mapping[str, Any], run_directory: str, *, as_json: bool) -> in
         as_json: Print one document when ready; everything else goes to standard error.
 
     Raises:
-        CliError: something did not start.
+        CliError: something did not start, or the run directory cannot be written.
         ConfigError: a setting is wrong, a port is taken, or there is no checkout.
     """
     root = checkout_root()
@@ -47,7 +48,7 @@ def run_up(flags: Mapping[str, Any], run_directory: str, *, as_json: bool) -> in
     fleet = plan_fleet(settings, flags, directory, os.cpu_count() or 1)
     if settings.redis_url:
         _check_redis(settings.redis_url)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder("--run-dir", directory)
     console = stderr() if as_json else stdout()
     console.print(f"starting {len(fleet.children())} processes; logs in {directory}")
     supervisor = Supervisor(fleet, root, directory, settings.grace_s, console.print)
@@ -110,12 +111,16 @@ async def _serve(
     async with _progress(supervisor, console):
         await supervisor.start()
     document = _ready_document(supervisor, fleet, directory)
-    (directory / "up.json").write_text(json.dumps(document, indent=2) + "\n")
+
+    def write() -> None:
+        _write_document(document | {"pids": _pids(supervisor)}, directory, console)
+
+    write()
     if as_json:
         emit_json(document)
     else:
         _print_ready(document, console)
-    await supervisor.keep()
+    await supervisor.keep(on_restart=write)
 
 
 @contextlib.asynccontextmanager
@@ -153,9 +158,23 @@ def _ready_document(supervisor: Supervisor, fleet: Fleet, directory: Path) -> di
             for child in fleet.children()
             if child.metrics
         },
-        "pids": {child.spec.name: child.pid for child in supervisor.children},
+        "pids": _pids(supervisor),
         "first_command": f'{_own_command()} generate "{FIRST_PROMPT}" -o owl.png{address}',
     }
+
+
+def _pids(supervisor: Supervisor) -> dict[str, int]:
+    return {child.spec.name: child.pid for child in supervisor.children}
+
+
+def _write_document(document: Mapping[str, Any], directory: Path, console: Console) -> None:
+    """Write ``up.json``, whole at any time; a full disk is told and ends nothing."""
+    path, partial = directory / "up.json", directory / "up.json.partial"
+    try:
+        partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        console.print(f"cannot write {path}: {error.strerror}")
 
 
 def _own_command() -> str:

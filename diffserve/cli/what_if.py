@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,8 @@ from diffserve.sim.workload import WorkloadParameters
 
 CALL_TIMEOUT_S = 60.0
 """The planner solves anew for each question."""
+NUMBER_MAX = 1_000_000
+"""Of queries per second, and of workers: more is asked about by mistake."""
 METRICS = (
     "slo_violation_ratio",
     "rejected_ratio",
@@ -102,7 +103,7 @@ def parse_list(flag: str, text: str, *, is_integer: bool = False) -> list[float]
     """Return the numbers of a comma-separated list; none for an empty text.
 
     Raises:
-        CliError: one is no number above 0.
+        CliError: one is no number above 0, or absurdly large.
     """
     numbers = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
@@ -110,9 +111,10 @@ def parse_list(flag: str, text: str, *, is_integer: bool = False) -> list[float]
             number = int(part) if is_integer else float(part)
         except ValueError:
             number = -1
-        if not (math.isfinite(number) and number > 0):
+        if not 0 < number <= NUMBER_MAX:
             kind = "whole numbers" if is_integer else "numbers"
-            raise CliError(f"{flag}: {part!r} is not one of {kind} above 0", exit_code=2)
+            problem = f"is not one of {kind} above 0, up to {NUMBER_MAX}"
+            raise CliError(f"{flag}: {part!r} {problem}", exit_code=2)
         numbers.append(float(number))
     return numbers
 
@@ -226,7 +228,7 @@ def _show(rows: Sequence[Row], *, is_live: bool) -> None:
         console.print("planned by the controller with the profiles of now; nothing changes")
     columns = table(
         *(">qps", ">workers", "placed", ">deferred", ">quality"),
-        *(">violations", ">sim. heavy", ">sim. quality", ">busy", ">p99"),
+        *(">violations", ">rejected", ">sim. heavy", ">sim. quality", ">busy", ">p99"),
     )
     for row in rows:
         columns.add_row(*_cells(row))
@@ -248,10 +250,11 @@ def _cells(row: Row) -> tuple[str, ...]:
         joined(f"{sign * c.expected_quality:.4g}" for c in served),
     )
     if simulated is None:
-        return (*planned, "-", "-", "-", "-", "-")
+        return (*planned, *("-" for _ in range(6)))
     return (
         *planned,
         f"{100.0 * simulated['slo_violation_ratio']:.2f} %",
+        f"{100.0 * simulated['rejected_ratio']:.2f} %",
         percent(simulated["heavy_share"]),
         f"{simulated['quality_overall']:.4g}",
         percent(simulated["device_busy"]),

@@ -93,17 +93,6 @@ def learning_rate_factor(progress: float) -> float:
     return warm_up * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def load_averaged(task: TaskT, run_dir: Path) -> TaskT:
-    """Load the averaged weights of a run into a task of its kind.
-
-    Raises:
-        FileNotFoundError: The run has no checkpoint yet.
-    """
-    state = torch.load(run_dir / _CHECKPOINT, map_location="cpu", weights_only=True)
-    task.load_state_dict(state["average"])
-    return task
-
-
 class Trainer(Generic[TaskT]):
     """Optimises a task, keeps an average of its weights and survives interruption.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -248,7 +247,9 @@ def _discriminators(summary: Mapping[str, Any]) -> Table:
             "share of the oracle's gain, 40 % deferred",
         ),
         rows,
-        "Of all prompts, and in brackets the least and largest seed's. By the checker heavy is "
+        "These are no medians: a figure is of all prompts together, put in one order by "
+        "confidence, and may lie outside the brackets, which hold the least and largest of the "
+        "seeds' prompts on their own. By the checker heavy is "
         f"clearly better where it is right and light wrong ({better['checker']} of the prompts); "
         "by the distance where light is at least 1.5 times as far from the reference "
         f"({better['distance']}). Random routing has 0 of the oracle's gain.",
@@ -256,10 +257,13 @@ def _discriminators(summary: Mapping[str, Any]) -> Table:
 
 
 def _of_all(values: Sequence[float | None]) -> str:
-    """Return the first value, with the range of the others in brackets."""
+    """Return the first value, of all prompts, with the range of the seeds' own in brackets."""
     overall, *by_seed = (math.nan if value is None else value for value in values)
+    if math.isnan(overall):
+        return "-"
     spread = Spread.of(by_seed)
-    return dataclasses.replace(spread, median=overall).text()
+    low, high = f"{spread.low:.2f}", f"{spread.high:.2f}"
+    return f"{overall:.2f}" + (f" (seeds {low}-{high})" if low != high else "")
 
 
 def _curves(summary: Mapping[str, Any]) -> Table:

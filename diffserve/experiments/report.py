@@ -28,6 +28,11 @@ _DIR = (
     "`DIR` is a folder with the authors' trace files that are named below. Without `--data` the "
     "page has everything on our own loads, and needs nothing that does not come with the project."
 )
+OTHERS = {
+    "embedded.md": "The embedded zoo: the models that come with the project",
+    "overhead.md": "What DiffServe adds to a model: the data plane",
+    "peers.md": "DiffServe beside general servers",
+}
 LIVE = "This page compares a **running deployment** with the simulator; it says which is which."
 
 
@@ -172,14 +177,18 @@ def write_index(folder: Path, order: Sequence[str], command: str) -> Path:
         "deadline; refusals at the door are counted apart. *FID* is read off the paper's authors' "
         "table at the share of heavy answers, not measured; *windowed* is its mean over windows of "
         "5 s of arrival; lower is better. *Devices busy* is the share of device time spent on "
-        "batches. The *bound* is a clairvoyant fluid that nobody can beat. "
-        "[The embedded zoo](embedded.md) has the figures of the models that come with the project, "
-        "[what DiffServe adds to a model](overhead.md) and [DiffServe beside general servers]"
-        "(peers.md) those of the data plane, measured by commands of their own.",
+        "batches. The *bound* is a clairvoyant fluid that nobody can beat.",
+        _others(folder),
     ]
     index = folder / "README.md"
-    index.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    index.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
     return index
+
+
+def _others(folder: Path) -> str:
+    """Return links to the pages of other commands, as far as the folder has them."""
+    there = [f"* [{title}]({file})" for file, title in OTHERS.items() if (folder / file).is_file()]
+    return "\n".join(["Measured by commands of their own:", "", *there]) if there else ""
 
 
 def _plain(value: Any) -> Any:

@@ -11,9 +11,11 @@ from typing import Any
 import grpc
 
 from diffserve.core import Outcome
+from diffserve.errors import InputError
 from diffserve.replay.open_loop import lag_quantile_s, send_all
 from diffserve.rpc import convert
 from diffserve.rpc.channel import open_channel
+from diffserve.rpc.status import from_call
 from diffserve.rpc.v1 import common_pb2, generation_pb2
 from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationStub
 from diffserve.sim.quality import WINDOW_S
@@ -83,12 +85,16 @@ class Target:
         slo_s: Deadline of each query, from the instant at which it was to be sent.
         window_s: Length of the report's windows.
         prompt_of: Prompt by number.
+        cascade_id: Cascade or request class to ask for; empty: the deployment's default.
+        answering: Cascades whose answers can be counted; empty: any.
     """
 
     address: str
     slo_s: float
     window_s: float = WINDOW_S
     prompt_of: Callable[[int], str] = numbered_prompt
+    cascade_id: str = ""
+    answering: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,8 @@ async def replay(
 
     Raises:
         TimeoutError: nobody listens at the address.
+        InputError: the deployment does not know the cascade, and nothing was sent; or another one
+            answered, which ends the replay.
     """
     recorder = Recorder(target.window_s)
     answers: list[Answer] = []
@@ -135,6 +143,7 @@ async def replay(
     async def one(index: int, arrival: Arrival, began_s: float) -> None:
         recorder.arrived(arrival.arrival_s)
         answer = await Call(stub, target, began_s).made(index, arrival)
+        _check_answer(answer, target)
         ended_s = answer.arrival_s + answer.latency_s
         deadline_s = answer.arrival_s + target.slo_s
         recorder.finished(
@@ -148,8 +157,40 @@ async def replay(
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await channel.channel_ready()
         stub = ImageGenerationStub(channel)
-        await send_all(arrivals, one, on_progress)
+        await _check_cascade(stub, target)
+        try:
+            await send_all(arrivals, one, on_progress)
+        except* InputError as several:
+            raise several.exceptions[0] from None
     return Replayed(recorder, sorted(answers, key=lambda answer: answer.index))
+
+
+async def _check_cascade(stub: Any, target: Target) -> None:
+    """Find out whether the cascade is known, by a query that is refused for its deadline if so.
+
+    Raises:
+        InputError: it is not; names the field ``cascade_id``.
+        DiffServeError: something else is wrong with the deployment.
+    """
+    if not target.cascade_id:
+        return
+    refused = generation_pb2.GenerateRequest(cascade_id=target.cascade_id, deadline_s=0.0)
+    try:
+        await stub.Generate(refused, timeout=CONNECT_TIMEOUT_S)
+    except grpc.aio.AioRpcError as failure:
+        error = from_call(failure)
+        if not (isinstance(error, InputError) and error.field == "deadline_s"):
+            raise error from None
+
+
+def _check_answer(answer: Answer, target: Target) -> None:
+    """Refuse an answer of a cascade that the report would know nothing of."""
+    if answer.cascade_id and target.answering and answer.cascade_id not in target.answering:
+        raise InputError(
+            "cascade_id",
+            f"{target.cascade_id!r} was answered by {answer.cascade_id!r} there, "
+            f"not by {' or '.join(sorted(target.answering))}",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +215,7 @@ class Call:
             parameters=common_pb2.GenerationParameters(
                 prompt=self.target.prompt_of(arrival.prompt_id), seed=index
             ),
+            cascade_id=self.target.cascade_id,
             deadline_s=left_s,
         )
         response: generation_pb2.GenerateResponse | None = None

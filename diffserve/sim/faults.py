@@ -33,12 +33,12 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from diffserve.errors import ConfigError
+from diffserve.files import text_of
 
 
 class _Fault(BaseModel):
@@ -54,7 +54,7 @@ class _Fault(BaseModel):
 
 class _WorkerFault(_Fault):
     share: float = Field(0.0, ge=0, le=1)
-    workers: tuple[int, ...] = ()
+    workers: tuple[NonNegativeInt, ...] = ()
 
     def chosen(self, num_workers: int, generator: np.random.Generator) -> Sequence[int]:
         """Return the indices of the workers that it strikes."""
@@ -91,7 +91,7 @@ class ConfidenceShift(_Fault):
     """
 
     temperature: float = Field(1.0, gt=0)
-    offset: float = 0.0
+    offset: float = Field(0.0, allow_inf_nan=False)
 
 
 class Faults(BaseModel):
@@ -121,7 +121,7 @@ def read_faults(path: str) -> Faults:
         ConfigError: it cannot be read, or an entry is wrong; names the field.
     """
     try:
-        return Faults(**tomllib.loads(Path(path).read_text(encoding="utf-8")))
+        return Faults(**tomllib.loads(text_of(path)))
     except OSError as error:
         raise ConfigError(f"faults: cannot read {path}: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:

@@ -76,9 +76,7 @@ def make_workload(parameters: WorkloadParameters, generator: np.random.Generator
         curve = shape(parameters.duration_s).scaled_to(parameters.peak_qps or DEFAULT_PEAK_QPS)
         cv = parameters.cv or DEFAULT_CV.get(parameters.trace, 1.0)
         return _drawn(curve, cv, generator)
-    contents = read_trace(parameters.trace, parameters.trace_format)
-    if parameters.speedup != 1.0:
-        contents = contents.faster(parameters.speedup)
+    contents = read_trace(parameters.trace, parameters.trace_format, parameters.speedup)
     if isinstance(contents, RateCurve):
         return _redrawn(contents, parameters, generator)
     contents = contents.spread(generator)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from diffserve.activation import Activation
 from diffserve.catalog import Catalog
-from diffserve.core import Cascade
+from diffserve.core import SLO_S_MAX, Cascade
 from diffserve.errors import InputError
 
 
@@ -38,8 +37,8 @@ class Overrides:
         Raises:
             InputError: it is no duration.
         """
-        if slo_s is not None and not (math.isfinite(slo_s) and slo_s > 0.0):
-            raise InputError("slo_s", f"must be a finite number above 0, not {slo_s}")
+        if slo_s is not None and not 0.0 < slo_s <= SLO_S_MAX:
+            raise InputError("slo_s", f"must be above 0 and at most {SLO_S_MAX:g}, not {slo_s}")
         return replace(self, slo_s=_changed(self.slo_s, cascade_ids, slo_s))
 
     def with_pin(self, cascade_id: str, share: float | None) -> Overrides:

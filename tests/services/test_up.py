@@ -41,6 +41,11 @@ class Deployment:
     def pids(self) -> dict[str, int]:
         return dict(self.document["pids"])
 
+    def written(self) -> dict[str, Any]:
+        """Return what `up.json` says now; it is whole at any time."""
+        path = Path(self.document["run_directory"]) / "up.json"
+        return dict(json.loads(path.read_text()))
+
     def ask(self, *arguments: str) -> dict[str, Any]:
         """Run a `--json` command against this deployment."""
         service = "loadbalancer" if arguments[0] == "generate" else "controller"
@@ -158,6 +163,8 @@ def _check_status(up: Deployment) -> None:
 def _check_worker_is_replaced(up: Deployment) -> None:
     os.kill(up.pids["worker-1"], signal.SIGKILL)
     assert eventually(lambda: new_pid(up, "worker-1") > 0, RESTART_S), up.log.read_text()
+    now = {**up.pids, "worker-1": new_pid(up, "worker-1")}
+    assert eventually(lambda: up.written() == {**up.document, "pids": now}, RESTART_S)
     assert eventually(lambda: "worker-1 serves again" in up.log.read_text(), START_S)
     workers = {worker["worker_id"]: worker for worker in up.ask("workers", "list")["workers"]}
     assert workers["worker-1"]["address"] == up.document["endpoints"]["worker-1"]

@@ -58,6 +58,10 @@ def test_relative_source_is_relative_to_the_file_and_hub_ids_stay(tmp_path: Path
         ("width = 64", "width = 65", "width"),
         ("guidance_scale = 2.0", "guidance_scale = -1", "guidance_scale"),
         ("slo_s = 2.0", "slo_s = 0", "cascade.mock.slo_s"),
+        ("slo_s = 2.0", "slo_s = nan", "cascade.mock.slo_s"),
+        ("slo_s = 2.0", "slo_s = inf", "cascade.mock.slo_s"),
+        ("slo_s = 2.0", "slo_s = 86401.0", "cascade.mock.slo_s"),
+        ("{ 1 = 0.20,", "{ 1 = inf,", "variant.mock-heavy.latency_s.1"),
         ("slo_s = 2.0", "slo_s = 2.0\nnosuch = 1", "cascade.mock.nosuch"),
         ("slo_s = 2.0", "slo_s = 2.0\ndeferral_max = 1.01", "cascade.mock.deferral_max"),
         ("slo_s = 2.0", "slo_s = 2.0\ndeferral_max = -0.1", "cascade.mock.deferral_max"),
@@ -76,6 +80,17 @@ def test_mistakes_name_file_and_field(tmp_path: Path, old: str, new: str, names:
     assert names in str(caught.value)
     assert "mine.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(ConfigError, match=r"mine\.toml:1: is no UTF-8"):
+        load_catalog(str(path))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ConfigError, match=r"mine\.toml: Is a directory"):
+        load_catalog(str(path))
 
 
 def test_a_cascade_may_be_capped_and_is_not_by_default(tmp_path: Path) -> None:

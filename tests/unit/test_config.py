@@ -104,6 +104,13 @@ def test_wrong_files_are_one_line_naming_the_table(tmp_path: Path, text: str, na
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "diffserve.toml"
+    path.write_bytes(b"[shared]\n\n\xff")
+    with pytest.raises(ConfigError, match=r"diffserve\.toml:3: is no UTF-8"):
+        load_settings(UpSettings, environ={"DIFFSERVE_CONFIG": str(path)})
+
+
 def test_settings_are_frozen() -> None:
     settings: SharedSettings = load_settings(UpSettings, environ={})
     with pytest.raises(ValueError, match="frozen"):

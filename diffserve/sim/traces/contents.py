@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,36 +21,41 @@ class Instants:
     Attributes:
         times_s: Ascending, seconds, none negative.
         prompt_ids: Of the same queries.
+        places: Where each stands in the file: line, or entry, from 1.
         resolution_s: What the file rounds its times down to, seconds; 0: nothing worth mentioning.
     """
 
     times_s: NDArray[np.float64]
     prompt_ids: NDArray[np.int64]
+    places: NDArray[np.int64]
     resolution_s: float = 0.0
 
     @staticmethod
     def of(
-        times_s: list[float], prompt_ids: list[int] | None = None, resolution_s: float = 0.0
+        timed: Iterable[tuple[int, float]],
+        prompt_ids: Sequence[int] | None = None,
+        resolution_s: float = 0.0,
     ) -> Instants:
         """Return the queries in the order of time.
 
         Args:
-            times_s: In any order; equal ones keep theirs.
+            timed: Place in the file and time of each, in any order; equal times keep theirs.
             prompt_ids: Default: ids in turn, in the order of the file.
             resolution_s: Of the times.
         """
-        times = np.array(times_s, dtype=np.float64)
-        ids = np.arange(len(times)) % NUM_PROMPTS if prompt_ids is None else np.array(prompt_ids)
+        table = np.fromiter(timed, dtype=[("place", np.int64), ("time_s", np.float64)])
+        times, count = table["time_s"], len(table)
+        ids = np.arange(count) % NUM_PROMPTS if prompt_ids is None else np.array(prompt_ids)
         order = np.argsort(times, kind="stable")
-        return Instants(times[order], ids[order], resolution_s)
+        return Instants(times[order], ids[order], table["place"][order], resolution_s)
 
     def from_zero(self) -> Instants:
         """Return the same queries with the first one at 0: for times since some far epoch."""
-        return Instants(self.times_s - self.times_s[0], self.prompt_ids, self.resolution_s)
+        return replace(self, times_s=self.times_s - self.times_s[0])
 
     def faster(self, factor: float) -> Instants:
         """Return the same queries in a time that is ``factor`` times shorter."""
-        return Instants(self.times_s / factor, self.prompt_ids, self.resolution_s / factor)
+        return replace(self, times_s=self.times_s / factor, resolution_s=self.resolution_s / factor)
 
     def spread(self, generator: np.random.Generator) -> Instants:
         """Return the queries anywhere within the time that their rounded-down times stand for.
@@ -60,7 +66,7 @@ class Instants:
             return self
         times = self.times_s + generator.uniform(0.0, self.resolution_s, len(self.times_s))
         order = np.argsort(times, kind="stable")
-        return Instants(times[order], self.prompt_ids[order])
+        return Instants(times[order], self.prompt_ids[order], self.places[order])
 
 
 Contents = Instants | RateCurve

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import csv
+import zlib
 from pathlib import Path
 
+import numpy as np
+
 from diffserve.errors import ConfigError
-from diffserve.sim.shapes import SHAPES
+from diffserve.sim.shapes import SHAPES, STEP_S
 from diffserve.sim.traces.contents import Contents, Instants
 from diffserve.sim.traces.formats import FORMATS, TraceFormat
 from diffserve.sim.traces.rows import header_of
 
 AUTO = "auto"
+SPAN_MAX_S = 30 * 86400.0
+SPAN = f"{SPAN_MAX_S / 86400.0:g} days"
+"""Longest that a trace may last, as it is served."""
+OFFSET_MAX_S = 86400.0
+"""Times of a plain file that begin later do not count from its start: nobody waits for a day."""
 
 
-def read_trace(path: str, trace_format: str = AUTO) -> Contents:
-    """Return what a trace file holds; times count from the first arrival, but for plain files.
+def read_trace(path: str, trace_format: str = AUTO, speedup: float = 1.0) -> Contents:
+    """Return what a trace file holds.
+
+    Times count from the first arrival; those of a plain file as they are, unless they begin so
+    late that they count from some epoch.
 
     Args:
         path: File; one that ends in ``.gz`` is unpacked.
         trace_format: A name of ``FORMATS``, or ``auto``: by the file's suffix, then by its header.
+        speedup: Times are divided by this.
 
     Raises:
-        ConfigError: the file cannot be read, is empty, or is wrong; names the line and the field.
+        ConfigError: the file cannot be read, is empty, lasts too long, or is wrong; names the line
+            and the field.
     """
     if trace_format not in (AUTO, *FORMATS):
         known = ", ".join((AUTO, *FORMATS))
@@ -31,7 +44,7 @@ def read_trace(path: str, trace_format: str = AUTO) -> Contents:
         name = detected(path) if trace_format == AUTO else trace_format
         _check_columns(path, FORMATS[name])
         contents = FORMATS[name].read(path)
-    except (UnicodeDecodeError, EOFError, csv.Error) as error:
+    except (UnicodeDecodeError, EOFError, zlib.error, csv.Error) as error:
         raise ConfigError(f"{path}: not a readable text file: {error}") from None
     except OSError as error:
         known = ", ".join(SHAPES)
@@ -40,10 +53,27 @@ def read_trace(path: str, trace_format: str = AUTO) -> Contents:
     if not isinstance(contents, Instants):
         if contents.peak_qps <= 0.0:
             raise ConfigError(f"{path}: no arrivals")
-        return contents
+        if len(contents.qps) * STEP_S > SPAN_MAX_S * speedup:
+            raise ConfigError(f"{path}: lasts more than {SPAN} at this speedup")
+        return contents if speedup == 1.0 else contents.faster(speedup)
     if not len(contents.times_s):
         raise ConfigError(f"{path}: no arrivals")
-    return contents if name == "plain" else contents.from_zero()
+    _check_span(path, FORMATS[name], contents, speedup)
+    if name != "plain" or contents.times_s[0] > OFFSET_MAX_S:
+        contents = contents.from_zero()
+    return contents if speedup == 1.0 else contents.faster(speedup)
+
+
+def _check_span(path: str, known: TraceFormat, contents: Instants, speedup: float) -> None:
+    """Refuse a trace that would last absurdly long; mostly a single time is wrong."""
+    times = contents.times_s
+    late = np.searchsorted(times, times[0] + SPAN_MAX_S * speedup, side="right")
+    if late < len(times):
+        first, place = contents.places[[0, late]]
+        raise ConfigError(
+            f"{path}:{place}: {known.time}: more than {SPAN} after the first arrival (line {first})"
+            + (" at this speedup" if speedup != 1.0 else "; `simulate --speedup` replays it faster")
+        )
 
 
 def detected(path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,8 @@ from diffserve.errors import ConfigError
 
 MILLISECONDS_ABOVE = 1e11
 """A numeric timestamp beyond this counts milliseconds: as seconds it would be the year 5138."""
+WHOLE_MAX = 2**53
+"""Larger whole numbers are not all floating-point numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,13 @@ class Row:
         if not 0.0 <= value < float("inf"):
             raise self.error(column, "must be 0 or more")
         return value
+
+    def whole_of(self, column: str) -> int:
+        """Return a field as a whole number of at least 0, which may be written as 3.0."""
+        value = self.number_of(column)
+        if not (value.is_integer() and value <= WHOLE_MAX):
+            raise self.error(column, f"{self.text(column)!r} is no whole number up to {WHOLE_MAX}")
+        return int(value)
 
     def instant_s(self, column: str) -> float:
         """Return a field that says when, as seconds since 1970.
@@ -83,19 +92,25 @@ def header_of(path: str) -> tuple[str, ...]:
         return tuple(name.strip() for name in next(csv.reader(file), []))
 
 
-def rows_of(path: str) -> Iterator[Row]:
+def rows_of(path: str, columns: Sequence[str] = ()) -> Iterator[Row]:
     """Yield the rows after the header; empty lines are skipped.
 
+    Args:
+        path: File.
+        columns: Of a file without a header.
+
     Raises:
-        ConfigError: a row is shorter or longer than the header.
+        ConfigError: a row has more or fewer fields than there are columns.
     """
     with opened(path) as file:
         reader = csv.reader(file)
-        names = [name.strip() for name in next(reader, [])]
+        names = columns or [name.strip() for name in next(reader, [])]
         for fields in reader:
             if not fields:
                 continue
             if len(fields) != len(names):
-                expected = f"{len(fields)} fields, the header has {len(names)}"
-                raise ConfigError(f"{path}:{reader.line_num}: {expected}")
+                there = (
+                    f"expected {','.join(columns)}" if columns else f"the header has {len(names)}"
+                )
+                raise ConfigError(f"{path}:{reader.line_num}: {len(fields)} fields, {there}")
             yield Row(path, reader.line_num, dict(zip(names, fields, strict=True)))

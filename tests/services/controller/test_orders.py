@@ -87,6 +87,7 @@ async def test_wrong_orders_name_the_field(redis_url: str) -> None:
         for call, says in (
             (set_slo(client, 0.0), "slo_s: must be"),
             (set_slo(client, float("nan")), "slo_s: must be"),
+            (set_slo(client, float("inf")), "slo_s: must be above 0 and at most 86400"),
             (set_slo(client, 1.0, "nosuch"), "cascade_id: no cascade 'nosuch'; there is mock"),
             (pin(client, 1.5), "share: must be from 0 to 1"),
             (pin(client, float("nan")), "share: must be from 0 to 1"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -95,6 +97,7 @@ def test_the_table_names_the_figures(
     run_bench(request(url=server[0]), as_json=False)
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("in time", "goodput", "p99", "lag p99", "HTTP 429"))
+    assert "[dim]" not in shown
 
 
 @pytest.mark.parametrize(
@@ -113,9 +116,33 @@ def test_a_wrong_command_line_is_one_sentence(fields: dict[str, Any], problem: s
 def test_a_report_that_cannot_be_written_is_one_sentence(
     server: tuple[str, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
+    url, bodies = server
     path = str(tmp_path / "no" / "report.html")
-    with pytest.raises(CliError, match="--html"):
-        run_bench(request(url=server[0], html=path), as_json=False)
+    with pytest.raises(CliError, match=r"--html: cannot write .*: No such file or directory"):
+        run_bench(request(url=url, html=path), as_json=False)
+    assert not bodies, "nothing may be sent for a report that cannot be kept"
+
+
+def test_no_report_is_left_behind_by_a_run_that_failed(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    with pytest.raises(CliError, match="nobody answers"):
+        run_bench(request(url="http://127.0.0.1:9/v1", html=str(page)), as_json=False)
+    assert not page.exists()
+
+
+def test_the_figures_are_shown_before_the_report_is_written(
+    server: tuple[str, list[dict[str, Any]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(CliError, match="No space left"):
+        run_bench(request(url=server[0], html=str(tmp_path / "report.html")), as_json=True)
+    assert json.loads(capsys.readouterr().out)["queries"] > 10
 
 
 def test_an_unknown_trace_is_named() -> None:

@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from diffserve import __version__
+from diffserve.cli.main import app
+from diffserve.sim.traces.formats import FORMATS
 from diffserve.telemetry.server import free_port
 from tests.catalogs import FURTHER
 
@@ -34,6 +37,13 @@ def test_help_names_every_command() -> None:
     assert done.returncode == 0
     for command in ("up", "generate", "status", "plan", "workers", "cascade", "doctor", "planning"):
         assert command in done.stdout
+
+
+def test_help_names_every_format_of_traces() -> None:
+    (option,) = (
+        p for p in get_command(app).commands["simulate"].params if p.name == "trace_format"
+    )
+    assert option.help == f"auto (by name or header), {', '.join(FORMATS)}."
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -62,6 +72,18 @@ def test_version_as_json() -> None:
         (["generate", "an owl", "-o", "owl.png", "--steps", str(10**12)], "cannot be sent"),
         (["status", "--watch", "--json"], "exclude"),
         (["top", "--json"], "add --once"),
+        (["simulate", "--slo", "inf"], "'--slo': Input should be less than or equal to 86400"),
+        (["replay", "--slo", "86401"], "'--slo': Input should be less"),
+        (["bench", "--slo", "nan"], "'--slo': "),
+        (["simulate", "--duration", "inf"], "'--duration': Input should be less"),
+        (["simulate", "--peak-qps", "inf"], "'--peak-qps': Input should be less"),
+        (["simulate", "--cv", "inf"], "'--cv': Input should be less"),
+        (["simulate", "--speedup", "inf"], "'--speedup': Input should be less"),
+        (["replay", "--duration", "inf"], "'--duration': Input should be less"),
+        (["replay", "--peak-qps", "nan"], "'--peak-qps': Input should be"),
+        (["bench", "--rate", "inf"], "'--rate': Input should be less"),
+        (["bench", "--warm-up", "inf"], "'--warm-up': Input should be less"),
+        (["what-if", "--duration", "inf"], "'--duration': Input should be less"),
         (["what-if", "--qps", "many"], "--qps: 'many'"),
         (["up", "--catalog", "nosuch"], "no file"),
         (["up", "--log-level", "loud"], "up.log_level"),

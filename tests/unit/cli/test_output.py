@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from diffserve.cli.output import duration, joined, percent, to_document
+from diffserve.cli.output import duration, emit_json, joined, percent, to_document
 from diffserve.rpc.v1 import admin_pb2, common_pb2, generation_pb2
 
 
@@ -32,6 +32,19 @@ def test_documents_hold_every_field_maps_and_repeated_ones() -> None:
     assert document["cascades"][0]["outcomes"] == {"heavy": 1, "light": 2}
     info = admin_pb2.VariantInfo(execution_s={4: 0.5, 1: 0.25})
     assert to_document(info)["execution_s"] == {"1": 0.25, "4": 0.5}
+
+
+def test_what_is_no_finite_number_is_null(capsys: pytest.CaptureFixture[str]) -> None:
+    nan, inf = float("nan"), float("inf")
+    emit_json({"a": nan, "rows": [{"b": inf}, (-inf, 1.5)], "c": {1: nan}, "d": "NaN", "e": True})
+    document = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert document == {
+        "a": None,
+        "rows": [{"b": None}, [None, 1.5]],
+        "c": {"1": None},
+        "d": "NaN",
+        "e": True,
+    }
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from diffserve.cli import reproduce
 from diffserve.cli.main import app
+from diffserve.cli.output import CliError
 from diffserve.cli.reproduce import Request
 from diffserve.errors import ConfigError
 from diffserve.experiments.registry import NAMES
@@ -56,6 +57,17 @@ def test_command_makes_the_same_again_and_names_no_folder() -> None:
     assert (
         asked.command("bursts") == "diffserve reproduce --quick --data DIR --only bursts --seeds 3"
     )
+
+
+def test_a_folder_that_cannot_be_written_comes_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduce, "write_page", pytest.fail)
+    with pytest.raises(CliError, match="--out: cannot write /dev/null/x: Not a directory"):
+        run("--only", "bursts", "--out", "/dev/null/x")
+    (tmp_path / "notes").touch()
+    with pytest.raises(CliError, match=r"--out: .*/notes is not a folder"):
+        run("--only", "bursts", "--out", str(tmp_path / "notes"))
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,27 @@ def test_the_table_has_a_row_per_combination(capsys: pytest.CaptureFixture[str])
     assert "mock-light" in text
 
 
+def test_the_table_says_how_many_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Violations leave the refused out: with more of these they look fewer."""
+    run_what_if(asked(catalog="paper-sdturbo", qps="120", workers="2"), as_json=True)
+    refused = json.loads(capsys.readouterr().out)["rows"][0]["simulation"]["rejected_ratio"]
+    assert refused > 0.5
+    run_what_if(asked(catalog="paper-sdturbo", qps="120", workers="2"), as_json=False)
+    text = capsys.readouterr().out
+    assert "rejected" in text
+    assert f"{100.0 * refused:.2f} %" in text
+
+
 def test_wrong_questions_are_named() -> None:
     with pytest.raises(CliError, match="--qps: 'many' is not one of numbers"):
         parse_list("--qps", "3,many")
     with pytest.raises(CliError, match=r"--workers: '2\.5' is not one of whole numbers"):
         parse_list("--workers", "2.5", is_integer=True)
-    for text in ("0", "-1", "nan", "inf"):
+    for text in ("0", "-1", "nan", "inf", "1e300"):
         with pytest.raises(CliError, match="above 0"):
             parse_list("--qps", text)
+    with pytest.raises(CliError, match="above 0, up to 1000000"):
+        parse_list("--workers", "9" * 400, is_integer=True)
     assert parse_list("--qps", " 1, 2.5 ,") == [1.0, 2.5]
     with pytest.raises(CliError, match="--catalog needs --qps and --workers"):
         run_what_if(asked(qps=""), as_json=True)

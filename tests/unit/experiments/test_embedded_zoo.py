@@ -22,6 +22,19 @@ def test_the_page_tells_what_was_measured_and_what_it_is_not(tmp_path: Path) -> 
     assert "A look at the sheet." in text
     assert f"On prompts with several objects `{HEAVY.name}` is right in 1.00" in text
     assert f"`{LIGHT.name}` in 0.00" in text
+    assert "These are no medians: a figure is of all prompts together" in text
     for figure in result.figures:
         drawing = (tmp_path / f"embedded--{figure.name}.svg").read_text()
         assert "prompt accuracy" in drawing
+
+
+def test_a_grade_of_all_prompts_is_told_apart_from_those_of_the_seeds(tmp_path: Path) -> None:
+    """Of all prompts together another 40 % are deferred than of each seed's."""
+    summary = summarise(findings(), REQUEST)
+    (folder, grades), *_ = summary["discriminators"].items()
+    grades["oracle_gain_share_at_40"] = [0.2712, 0.3029, None, 0.275]
+    grades["auroc"]["checker"] = [0.8, 0.8, 0.8]
+    grades["auroc"]["distance"] = [None, None, 0.5]
+    tables = page(summary, [], FEATURES).tables
+    row = next(r for t in tables if t.title == "Discriminators" for r in t.rows if folder in r[0])
+    assert row[-3:] == ("0.80", "-", "0.27 (seeds 0.28-0.30)")

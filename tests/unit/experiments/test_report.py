@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,16 @@ def test_index_lists_what_is_there_in_order(tmp_path: Path) -> None:
     assert "| measured |" in index
     assert "| simulated, quick |" in index
     assert "missing" not in index
+
+
+def test_index_links_only_pages_that_are_there(tmp_path: Path) -> None:
+    write_page(result("a"), MADE, tmp_path)
+    index = write_index(tmp_path, ("a",), "diffserve reproduce").read_text()
+    assert re.findall(r"\]\((.*?)\)", index) == ["a.md"]
+    assert "commands of their own" not in index
+    (tmp_path / "peers.md").touch()
+    index = write_index(tmp_path, ("a",), "diffserve reproduce").read_text()
+    assert re.findall(r"\]\((.*?)\)", index) == ["a.md", "peers.md"]
 
 
 def test_without_matplotlib_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,8 @@ def test_workers_may_be_named() -> None:
     [
         ("[[slow_down]]\nat_s = 1\n", "slow_down.0.factor"),
         ("[[worker_loss]]\nat_s = -1\n", "worker_loss.0.at_s"),
+        ("[[worker_loss]]\nat_s = 1\nworkers = [0, -20]\n", "worker_loss.0.workers.1"),
+        ("[[confidence_shift]]\nat_s = 1\noffset = nan\n", "confidence_shift.0.offset"),
         ("[[fire]]\nat_s = 1\n", "fire"),
         ("[[worker_loss\n", "faults.toml"),
     ],
@@ -39,6 +41,13 @@ def test_mistakes_name_the_field(tmp_path: Path, text: str, names: str) -> None:
     path = tmp_path / "faults.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=names):
+        read_faults(str(path))
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "faults.toml"
+    path.write_bytes(b"[[slow_down]]\nat_s = \xff\n")
+    with pytest.raises(ConfigError, match=r"faults\.toml:2: is no UTF-8"):
         read_faults(str(path))
 
 

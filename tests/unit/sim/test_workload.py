@@ -54,6 +54,13 @@ def test_file_is_sorted_and_may_have_a_header(tmp_path: Path) -> None:
     assert [(a.arrival_s, a.prompt_id) for a in arrivals] == [(0.5, 3), (1.0005, 4), (2.0, 7)]
 
 
+def test_a_header_says_which_column_is_which(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("prompt_id, arrival_ms\n1,1000\n7.0,250\n")
+    arrivals = list(made(trace=str(path)).arrivals)
+    assert [(a.arrival_s, a.prompt_id) for a in arrivals] == [(0.25, 7), (1.0, 1)]
+
+
 def test_file_is_drawn_again_on_its_curve(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("".join(f"{i * 100},1\n" for i in range(1000)))
@@ -66,7 +73,23 @@ def test_file_is_drawn_again_on_its_curve(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "names"),
-    [("1,2\nx,3\n", ":2:"), ("5\n", ":1:"), ("-1,2\n", ":1:"), ("a,b\n", "no arrivals")],
+    [
+        ("1,2\nx,3\n", ":2: arrival_ms: 'x' is not a number"),
+        ("x,3\n", ":1: arrival_ms: 'x' is not a number"),
+        ("5\n", ":1: 1 fields, expected arrival_ms,prompt_id"),
+        ("1,2,3\n", ":1: 3 fields, expected arrival_ms,prompt_id"),
+        ("-1,2\n", ":1: arrival_ms"),
+        ("1,1.5\n", r":1: prompt_id: '1\.5' is no whole number"),
+        ("1,1e300\n", ":1: prompt_id: '1e300' is no whole number"),
+        ("arrival_ms,prompt_id\n1,2\n\n3,x\n", ":4: prompt_id: 'x' is not a number"),
+        ("arrival_ms,prompt_id\n1,2,3\n", ":2: 3 fields, the header has 2"),
+        ("arrival_ms,prompt\n1,2\n", ":1: unknown column 'prompt'; expected arrival_ms,"),
+        ("arrival_ms\n1\n", ":1: no column prompt_id; expected arrival_ms,prompt_id"),
+        ("arrival_ms,arrival_ms\n1,2\n", ":1: no column prompt_id"),
+        ("arrival_ms,prompt_id,prompt_id\n1,2,3\n", ":1: 3 columns; expected arrival_ms,prompt_id"),
+        ("arrival_ms,prompt_id\n", "no arrivals"),
+        ("", "no arrivals"),
+    ],
 )
 def test_mistakes_name_the_line(tmp_path: Path, text: str, names: str) -> None:
     path = tmp_path / "trace.csv"

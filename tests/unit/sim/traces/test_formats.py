@@ -180,17 +180,59 @@ def test_binary_files_are_refused(tmp_path: Path) -> None:
         read_trace(str(path))
 
 
+def test_damaged_packed_files_are_refused(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(b"1,1\n2,2\n" * 2000))
+    packed[15:40] = bytes(25)
+    path = tmp_path / "trace.csv.gz"
+    path.write_bytes(packed)
+    with pytest.raises(ConfigError, match="not a readable text file"):
+        read_trace(str(path))
+
+
+EPOCH_MS = 1_764_468_000_000
+
+
+def test_plain_times_may_begin_at_an_epoch(tmp_path: Path) -> None:
+    rows = f"{EPOCH_MS + 1500},7\n{EPOCH_MS},3\n"
+    assert instants(read_trace(written(tmp_path, rows))).times_s.tolist() == [0.0, 1.5]
+    # Up to a day it is an offset: the load begins later.
+    assert instants(read_trace(written(tmp_path, "5000,1\n7000,2\n"))).times_s[0] == 5.0
+
+
+@pytest.mark.parametrize("late", [f"{EPOCH_MS}", "1e15", "1e300", "2592001000"])
+def test_one_time_that_is_far_off_is_named(tmp_path: Path, late: str) -> None:
+    path = written(tmp_path, f"arrival_ms,prompt_id\n{late},1\n0,2\n1000,3\n")
+    problem = r"trace\.csv:2: arrival_ms: more than 30 days after the first arrival \(line 3\)"
+    with pytest.raises(ConfigError, match=problem):
+        read_trace(path)
+
+
+def test_other_formats_name_their_own_column(tmp_path: Path) -> None:
+    rows = "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-10-15T12:00:00Z,1,1\n0,1,1\n"
+    with pytest.raises(ConfigError, match=r":2: TIMESTAMP: more than 30 days .* \(line 3\)"):
+        read_trace(written(tmp_path, rows))
+
+
+def test_a_long_trace_may_be_replayed_faster(tmp_path: Path) -> None:
+    path = written(tmp_path, "0,1\n8640000000,2\n")
+    assert instants(read_trace(path, speedup=100.0)).times_s.tolist() == [0.0, 86400.0]
+    with pytest.raises(ConfigError, match=r":2: arrival_ms: .* at this speedup"):
+        read_trace(path, speedup=2.0)
+    with pytest.raises(ConfigError, match="lasts more than 30 days at this speedup"):
+        read_trace(written(tmp_path, invocations([[60]])), speedup=0.001)
+
+
 def test_every_format_says_what_it_is() -> None:
     assert all(known.about for known in FORMATS.values())
 
 
 def test_rounded_times_are_spread_over_what_they_stand_for() -> None:
-    minute = Instants.of([60.0] * 1000, resolution_s=60.0)
+    minute = Instants.of(enumerate([60.0] * 1000), resolution_s=60.0)
     spread = minute.spread(np.random.default_rng(0))
     assert (np.diff(spread.times_s) >= 0.0).all()
     assert 60.0 <= spread.times_s[0] < 61.0
     assert 119.0 < spread.times_s[-1] < 120.0
     again = minute.faster(60.0).spread(np.random.default_rng(0))
     assert again.times_s.tolist() == pytest.approx((spread.times_s / 60.0).tolist())
-    exact = Instants.of([1.0])
+    exact = Instants.of([(1, 1.0)])
     assert exact.spread(np.random.default_rng(0)) is exact
