@@ -17,11 +17,14 @@ def channel_options(
     The default limit of 4 MiB breaks on four 1024x1024 images; keepalive finds dead peers whose
     connection was never closed.
     """
+    timeout_ms = int(1000 * min(keepalive_s, KEEPALIVE_TIMEOUT_S_MAX))
     return [
         ("grpc.max_send_message_length", message_bytes_max),
         ("grpc.max_receive_message_length", message_bytes_max),
         ("grpc.keepalive_time_ms", int(1000 * keepalive_s)),
-        ("grpc.keepalive_timeout_ms", int(1000 * min(keepalive_s, KEEPALIVE_TIMEOUT_S_MAX))),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
+        # Without it a peer that is gone without a word is waited for a minute all the same.
+        ("grpc.http2.ping_timeout_ms", timeout_ms),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.keepalive_permit_without_calls", 1),
         # Of a server: what it takes from clients, such as load balancers that watch workers.

@@ -25,7 +25,7 @@ RECHECK_S = 0.2
 """Pause before a worker that refused or broke is looked at again."""
 ABORT_TIMEOUT_S = 2.0
 DESCRIBE_TIMEOUT_S = 1.0
-KEEPALIVE_S = 2.5
+KEEPALIVE_S = 1.5
 """A worker that is frozen or cut off loses its queries after twice that."""
 CLOSE_GRACE_S = 60.0
 """A worker that left the plan may still finish the batches it has."""
