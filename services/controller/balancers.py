@@ -54,6 +54,10 @@ class BalancerBook:
         if known and known != alive:
             logger.info("load balancers: %s", ", ".join(sorted(alive)) or "none")
 
+    def age_s(self, loadbalancer_id: str) -> float:
+        """Return the seconds since a load balancer that Redis knows reported anything new."""
+        return self._clock() - self._seen[loadbalancer_id][2]
+
     def with_leases(self, plan: Plan, previous: Plan | None) -> Plan:
         """Return a plan that says which load balancer may use which workers."""
         return with_leases(plan, previous, self._shares.shares())

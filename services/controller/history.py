@@ -20,12 +20,14 @@ class Decision:
         first: The plan that decided it.
         last: The newest of them, with the newest figures.
         made_s: When the first was made.
+        renewed_s: When the last was made.
         ended_s: When another decision took its place; None while it is in force.
     """
 
     first: Plan
     last: Plan
     made_s: float
+    renewed_s: float
     ended_s: float | None = None
 
 
@@ -45,10 +47,10 @@ class PlanHistory:
         if self._decisions:
             newest = self._decisions[-1]
             if has_same_content(newest.last, plan):
-                self._decisions[-1] = replace(newest, last=plan)
+                self._decisions[-1] = replace(newest, last=plan, renewed_s=made_s)
                 return
             self._decisions[-1] = replace(newest, ended_s=made_s)
-        self._decisions.append(Decision(first=plan, last=plan, made_s=made_s))
+        self._decisions.append(Decision(first=plan, last=plan, made_s=made_s, renewed_s=made_s))
 
     def newest(self, limit: int = 0) -> tuple[Decision, ...]:
         """Return decisions, newest first; 0: all."""
@@ -57,7 +59,10 @@ class PlanHistory:
     def plan(self, plan_id: int) -> tuple[Plan, float] | None:
         """Return the first or last plan of a decision and its age in seconds, or None."""
         for decision in self._decisions:
-            for plan in (decision.first, decision.last):
+            for plan, made_s in (
+                (decision.first, decision.made_s),
+                (decision.last, decision.renewed_s),
+            ):
                 if plan.plan_id == plan_id:
-                    return plan, self._clock() - decision.made_s
+                    return plan, self._clock() - made_s
         return None

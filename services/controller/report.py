@@ -29,6 +29,14 @@ def status(state: ControllerState) -> admin_pb2.Status:
         planning_paused=state.is_paused,
         planning_period_s=state.settings.planning_period_s,
         uptime_s=state.clock() - state.started_s,
+        loadbalancers=[
+            admin_pb2.LoadBalancerStatus(
+                loadbalancer_id=report.loadbalancer_id,
+                report_age_s=state.observer.balancers.age_s(report.loadbalancer_id),
+                plan_id=report.plan_id,
+            )
+            for report in state.observer.reports
+        ],
     )
 
 

@@ -50,6 +50,7 @@ class Status(_message.Message):
     PLANNING_PAUSED_FIELD_NUMBER: _builtins.int
     PLANNING_PERIOD_S_FIELD_NUMBER: _builtins.int
     UPTIME_S_FIELD_NUMBER: _builtins.int
+    LOADBALANCERS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of DiffServe."""
     solver: _builtins.str
@@ -76,6 +77,10 @@ class Status(_message.Message):
     def cascades(self) -> _containers.RepeatedCompositeFieldContainer[Global___CascadeStatus]:
         """One per cascade."""
 
+    @_builtins.property
+    def loadbalancers(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoadBalancerStatus]:
+        """Load balancers whose report Redis still holds."""
+
     def __init__(
         self,
         *,
@@ -89,14 +94,43 @@ class Status(_message.Message):
         planning_paused: _builtins.bool = ...,
         planning_period_s: _builtins.float = ...,
         uptime_s: _builtins.float = ...,
+        loadbalancers: _abc.Iterable[Global___LoadBalancerStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cascades", b"cascades", "plan", b"plan", "planning_paused", b"planning_paused", "planning_period_s", b"planning_period_s", "redis_connected", b"redis_connected", "solver", b"solver", "telemetry_age_s", b"telemetry_age_s", "uptime_s", b"uptime_s", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cascades", b"cascades", "loadbalancers", b"loadbalancers", "plan", b"plan", "planning_paused", b"planning_paused", "planning_period_s", b"planning_period_s", "redis_connected", b"redis_connected", "solver", b"solver", "telemetry_age_s", b"telemetry_age_s", "uptime_s", b"uptime_s", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Status: _TypeAlias = Status  # noqa: Y015
+
+@_typing.final
+class LoadBalancerStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOADBALANCER_ID_FIELD_NUMBER: _builtins.int
+    REPORT_AGE_S_FIELD_NUMBER: _builtins.int
+    PLAN_ID_FIELD_NUMBER: _builtins.int
+    loadbalancer_id: _builtins.str
+    """Which load balancer."""
+    report_age_s: _builtins.float
+    """Seconds since it last reported anything new; it does so several times a second."""
+    plan_id: _builtins.int
+    """Plan that it followed then; 0 before its first."""
+    def __init__(
+        self,
+        *,
+        loadbalancer_id: _builtins.str = ...,
+        report_age_s: _builtins.float = ...,
+        plan_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loadbalancer_id", b"loadbalancer_id", "plan_id", b"plan_id", "report_age_s", b"report_age_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadBalancerStatus: _TypeAlias = LoadBalancerStatus  # noqa: Y015
 
 @_typing.final
 class WorkerStatus(_message.Message):

@@ -42,6 +42,8 @@ async def test_status_agrees_with_redis(redis_url: str) -> None:
     assert not status.planning_paused
     assert status.planning_period_s == PERIOD_S
     assert status.uptime_s > 0.0
+    assert [row.loadbalancer_id for row in status.loadbalancers] == ["lb-0", "lb-1"]
+    assert all(0.0 <= row.report_age_s < 1.0 for row in status.loadbalancers)
     assert status.plan.plan_id >= plan.plan_id
     (worker,) = status.workers
     assert (worker.worker_id, worker.assigned) == ("w-0", plan.placement["w-0"])

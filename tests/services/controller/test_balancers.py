@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from diffserve.telemetry.records import CascadeReport, LoadBalancerReport
 from services.controller.balancers import BalancerBook
 from tests.unit.policy.test_leases import placed
@@ -36,6 +38,7 @@ def test_leases_follow_those_that_report() -> None:
     now_s = 2.7  # `a` has died: Redis still holds its last report
     book.take_in([report("a", 1.0), report("b", 2.7)])
     assert set(book.with_leases(placed(2, 2), both).shares) == {"a", "b"}
+    assert (book.age_s("a"), book.age_s("b")) == (pytest.approx(1.7), 0.0)
     now_s = 3.1
     book.take_in([report("a", 1.0), report("b", 3.1)])
     after = book.with_leases(placed(2, 2), both)

@@ -2,7 +2,7 @@
 import { lineChart, histogram } from "./charts.js";
 
 const byId = (id) => document.getElementById(id);
-const PERIOD_MS = 1000, SPAN_S = 300, SPAN_MIN_S = 60, SLO_WINDOW_S = 30;
+const PERIOD_MS = 1000, SPAN_S = 300, SPAN_MIN_S = 60, SLO_WINDOW_S = 30, SILENT_S = 2;
 const samples = [];
 let isShown = false, isAsking = false, before = null;
 
@@ -102,6 +102,7 @@ function alarm(text) {
 function showAlarms(status) {
   const lines = [];
   if (!status.redis_connected) lines.push(`Redis does not answer; telemetry is ${status.telemetry_age_s.toFixed(0)} s old and the plan stays.`);
+  for (const { loadbalancer_id, report_age_s } of status.loadbalancers ?? []) if (status.redis_connected && report_age_s > SILENT_S) lines.push(`Load balancer ${loadbalancer_id} has been silent for ${report_age_s.toFixed(0)} s; its figures are as old.`);
   if (status.planning_paused) lines.push("Planning is paused.");
   for (const { variant_id, drift } of calibrations(status)) if (drift?.is_alarm) lines.push(`Drift: the confidences of ${variant_id}'s images are not those it was measured with (PSI ${drift.psi.toFixed(2)}); the share deferred is held all the same.`);
   alarm(lines.join(" "));
