@@ -33,6 +33,7 @@ _PARAMETERS = {
     "parameters.width": "size",
     "parameters.height": "size",
     "parameters.prompt": "prompt",
+    "preference": "quality",
     "query_id": "Idempotency-Key",
 }
 """Fields of the gRPC message that have another name here; others lose their first part."""
@@ -59,8 +60,20 @@ def to_response(error: DiffServeError) -> JSONResponse:
         headers["X-Predicted-Wait"] = f"{error.predicted_wait_s:.3f}"
     elif isinstance(error, UnavailableError):
         headers["Retry-After"] = str(UNAVAILABLE_RETRY_S)
-    param = parameter_of(error.field) if isinstance(error, InputError) else None
-    return _response(status, str(error), kind, code=code, param=param, headers=headers)
+    param, message = None, str(error)
+    if isinstance(error, InputError):
+        param = parameter_of(error.field)
+    elif isinstance(error, AlreadyExistsError):
+        param = _PARAMETERS["query_id"]
+        message = f"{param}: {_conflict(error)}"
+    return _response(status, message, kind, code=code, param=param, headers=headers)
+
+
+def _conflict(error: AlreadyExistsError) -> str:
+    """Return why a key is refused, without the id that was made of it."""
+    if error.field:
+        return f"belongs to a request with another {parameter_of(error.field)}"
+    return "was answered before and its images are not kept; use another"
 
 
 def parameter_of(field: str) -> str:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from diffserve.errors import (
+    AlreadyExistsError,
     BackendError,
     DeadlineError,
     DiffServeError,
@@ -55,8 +56,8 @@ async def test_every_field_reaches_the_door() -> None:
             guidance_scale=0.0,
             deadline_s=2.5,
         )
-    first, second = sorted(door.requests, key=lambda request: request.parameters.seed)
-    assert (first.parameters.seed, second.parameters.seed) == (7, 8)
+    (first,) = door.requests
+    assert (first.n, first.parameters.seed) == (2, 7)
     assert (first.parameters.width, first.parameters.height) == (64, 128)
     assert first.preference == common_pb2.PREFERENCE_LIGHT
     assert first.parameters.output_format == "webp"
@@ -146,6 +147,45 @@ async def test_failures_have_their_status(
             if status == 429:
                 assert answer.headers["retry-after"] == "2"
                 assert answer.headers["x-predicted-wait"] == "3.000"
+
+
+async def test_an_idempotency_key_is_the_id_of_the_whole_call() -> None:
+    door = FakeDoor()
+    async with serving(door) as client:
+        for count in (1, 2):
+            body = {"prompt": "x", "n": count}
+            await client.post(PATH, json=body, headers={"Idempotency-Key": "any text"})
+    assert [request.n for request in door.requests] == [1, 2]
+    assert len({request.query_id for request in door.requests}) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (
+            AlreadyExistsError("query_id: ab belongs to another", field="parameters.prompt"),
+            "Idempotency-Key: belongs to a request with another prompt",
+        ),
+        (
+            AlreadyExistsError("query_id: ab belongs to another", field="cascade_id"),
+            "Idempotency-Key: belongs to a request with another model",
+        ),
+        (
+            AlreadyExistsError("query_id: ab was answered before and its image is not kept"),
+            "Idempotency-Key: was answered before and its images are not kept; use another",
+        ),
+    ],
+)
+async def test_a_key_of_another_request_is_named_as_it_was_sent(
+    failure: AlreadyExistsError, message: str
+) -> None:
+    door = FakeDoor()
+    door.failure = failure
+    async with serving(door) as client:
+        answer = await client.post(PATH, json={"prompt": "x"}, headers={"Idempotency-Key": "k"})
+    assert answer.status_code == 409
+    error = answer.json()["error"]
+    assert (error["param"], error["message"]) == ("Idempotency-Key", message)
 
 
 async def test_a_stream_sends_the_preview_and_the_image() -> None:
