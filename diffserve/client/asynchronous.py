@@ -25,6 +25,8 @@ CALL_MARGIN_S = 5.0
 """The RPC outlives the query's deadline by this, to hear what became of it."""
 CALL_TIMEOUT_S = 600.0
 """Deadline of the RPC where the caller gave none; the SLO of the cascade is shorter."""
+CALL_TIMEOUT_MAX_S = 7 * 86400.0
+"""Longest deadline of an RPC: gRPC's clock runs over with numbers that a query may well ask for."""
 
 
 class AsyncClient:
@@ -153,7 +155,7 @@ def _end_s(wish: Wish) -> float:
 def _timeout_s(end_s: float) -> float:
     if end_s == math.inf:
         return CALL_TIMEOUT_S
-    return max(0.0, end_s - time.monotonic()) + CALL_MARGIN_S
+    return min(max(0.0, end_s - time.monotonic()) + CALL_MARGIN_S, CALL_TIMEOUT_MAX_S)
 
 
 def _shorten(request: generation_pb2.GenerateRequest, end_s: float) -> None:

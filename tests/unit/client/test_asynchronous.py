@@ -144,6 +144,15 @@ async def test_a_retry_does_not_outlive_the_deadline() -> None:
             await client.generate("an owl", deadline_s=1.0)
 
 
+@pytest.mark.parametrize("deadline_s", [1e10, 1e300])
+async def test_a_deadline_beyond_all_clocks_is_left_to_the_server(deadline_s: float) -> None:
+    server = Server()
+    async with running(server) as address, AsyncClient(address) as client:
+        assert (await client.generate("an owl", deadline_s=deadline_s)).data == b"image"
+        assert [event async for event in client.stream("an owl", deadline_s=deadline_s)]
+    assert [request.deadline_s for request in server.requests] == [deadline_s] * 2
+
+
 async def test_leaving_the_stream_cancels_the_call() -> None:
     server = Server(hangs=True)
     async with running(server) as address, AsyncClient(address) as client:
