@@ -27,7 +27,6 @@ from diffserve.client import (
 )
 from diffserve.client import Progress as Step
 from diffserve.client.messages import request_of
-from diffserve.core import Preference, Priority
 from diffserve.errors import DiffServeError, InputError
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
@@ -41,6 +40,16 @@ STAGES = {
     "heavy_execution": "heavy draws",
 }
 """Stage -> label."""
+
+OPTIONS = {
+    "prompt": "PROMPT",
+    "negative_prompt": "--negative",
+    "num_inference_steps": "--steps",
+    "guidance_scale": "--guidance",
+    "deadline_s": "--deadline",
+    "preference": "--prefer",
+}
+"""Field of a wish -> what it is called on the command line; others keep their name."""
 
 BAR_WIDTH = 30
 SHOWN_S = 0.0005
@@ -99,17 +108,11 @@ def wish_of(drawing: Drawing) -> Wish:
     """Return what to ask of the server.
 
     Raises:
-        CliError: the file's suffix, the preference or the priority is unknown, or a value fits no
-            field.
+        CliError: the file's suffix is unknown, or a value fits no field; names the option.
     """
     suffix = Path(drawing.output).suffix.lower()
     if suffix not in FORMATS:
         raise CliError(f"{drawing.output}: use one of {', '.join(FORMATS)} as suffix", exit_code=2)
-    if drawing.preference not in list(Preference):
-        raise CliError(f"--prefer: one of {', '.join(Preference)}", exit_code=2)
-    priorities = {priority.name.lower(): priority for priority in Priority}
-    if drawing.priority not in priorities:
-        raise CliError(f"--priority: one of {', '.join(priorities)}", exit_code=2)
     wish = Wish(
         prompt=drawing.prompt,
         negative_prompt=drawing.negative_prompt,
@@ -120,16 +123,17 @@ def wish_of(drawing: Drawing) -> Wish:
         guidance_scale=drawing.guidance_scale,
         output_format=FORMATS[suffix],
         cascade=drawing.cascade_id,
-        preference=Preference(drawing.preference),
+        preference=drawing.preference,
         deadline_s=drawing.deadline_s,
         n=drawing.n,
-        priority=priorities[drawing.priority],
+        priority=drawing.priority,
         tenant=drawing.tenant,
     )
     try:
         request_of(wish, "")
     except InputError as error:
-        raise CliError(error.problem, exit_code=2) from None
+        option = OPTIONS.get(error.field, f"--{error.field}")
+        raise CliError(f"{option}: {error.problem}", exit_code=2) from None
     return wish
 
 

@@ -15,7 +15,13 @@ import grpc
 from diffserve.client import messages
 from diffserve.client.retries import Retries
 from diffserve.client.tracing import client_span
-from diffserve.client.values import DEFAULT_ADDRESS, Event, GeneratedImage, Wish
+from diffserve.client.values import (
+    DEFAULT_ADDRESS,
+    NUM_IMAGES_MAX,
+    Event,
+    GeneratedImage,
+    Wish,
+)
 from diffserve.errors import BackendError, DiffServeError, InputError
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.status import from_call
@@ -77,8 +83,8 @@ class AsyncClient:
             BackendError: the variant failed.
         """
         wish = wish_of(prompt, wishes)
-        if wish.n != 1:
-            raise InputError("n", f"{wish.n} images come from `generate_all`")
+        if wish.n in range(2, NUM_IMAGES_MAX + 1):
+            raise InputError("n", f"must be 1, not {wish.n}; several come from `generate_all`")
         return (await self.generate_all(wish))[0]
 
     async def generate_all(

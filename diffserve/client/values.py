@@ -9,6 +9,8 @@ from diffserve.core import Outcome, Preference, Priority
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 """Where ``make serve`` and the compose file put the load balancer."""
+NUM_IMAGES_MAX = 10
+"""Most images of one call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +27,11 @@ class Wish:
         guidance_scale: Of the final variant; None means its own.
         output_format: ``png``, ``jpeg`` or ``webp``.
         cascade: Name of a cascade or request class; empty means the default one.
-        preference: AUTO lets the cascade decide; LIGHT and HEAVY pin a stage.
+        preference: AUTO lets the cascade decide; LIGHT and HEAVY pin a stage. Or as text:
+            ``auto``, ``light``, ``heavy``.
         deadline_s: Seconds that the answer may take; None means the SLO of the cascade.
         n: Number of images, 1 to 10; their seeds count up.
-        priority: Which waiting queries go first.
+        priority: Which waiting queries go first. Or as text: ``high``, ``normal``, ``low``.
         tenant: On whose account it is; empty is a name like others.
     """
 
@@ -41,10 +44,10 @@ class Wish:
     guidance_scale: float | None = None
     output_format: str = "png"
     cascade: str = ""
-    preference: Preference = Preference.AUTO
+    preference: Preference | str = Preference.AUTO
     deadline_s: float | None = None
     n: int = 1
-    priority: Priority = Priority.NORMAL
+    priority: Priority | str = Priority.NORMAL
     tenant: str = ""
 
 

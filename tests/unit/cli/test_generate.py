@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from diffserve.cli.generate import (
 )
 from diffserve.cli.output import CliError, console_on
 from diffserve.client import Deferred, Done, GeneratedImage, Progress, Queued, Started
-from diffserve.core import Outcome, Preference, Priority
+from diffserve.core import Outcome
 
 IMAGE = GeneratedImage(
     data=b"123",
@@ -61,15 +62,15 @@ def drawing(**changes: Any) -> Drawing:
 def test_what_was_not_given_stays_absent() -> None:
     wish = wish_of(drawing())
     assert (wish.deadline_s, wish.seed, wish.guidance_scale) == (None, None, None)
-    assert (wish.preference, wish.priority, wish.n) == (Preference.AUTO, Priority.NORMAL, 1)
+    assert (wish.preference, wish.priority, wish.n) == ("auto", "normal", 1)
 
 
 def test_what_was_given_is_sent() -> None:
     wish = wish_of(
         drawing(seed=0, deadline_s=1.5, preference="heavy", n=3, priority="low", tenant="t")
     )
-    assert (wish.seed, wish.deadline_s, wish.preference) == (0, 1.5, Preference.HEAVY)
-    assert (wish.n, wish.priority, wish.tenant) == (3, Priority.LOW, "t")
+    assert (wish.seed, wish.deadline_s, wish.preference) == (0, 1.5, "heavy")
+    assert (wish.n, wish.priority, wish.tenant) == (3, "low", "t")
 
 
 def test_several_images_get_numbers() -> None:
@@ -86,19 +87,20 @@ def test_suffix_chooses_the_encoding(output: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "named"),
     [
-        {"output": "owl"},
-        {"output": "owl.gif"},
-        {"preference": "HEAVY"},
-        {"priority": "urgent"},
-        {"width": 2**31},
-        {"seed": 2**63},
-        {"prompt": "\udcff"},
+        ({"output": "owl"}, "owl: use one of"),
+        ({"output": "owl.gif"}, "owl.gif: use one of"),
+        ({"preference": "HEAVY"}, "--prefer: must be one of auto, light, heavy, not 'HEAVY'"),
+        ({"priority": "urgent"}, "--priority: must be one of high, normal, low, not 'urgent'"),
+        ({"width": 2**31}, "--width: must be"),
+        ({"num_inference_steps": 2**31}, "--steps: must be"),
+        ({"seed": 2**63}, "--seed: must be a whole number from 0 to 9223372036854775807, not 9"),
+        ({"prompt": "\udcff"}, "PROMPT: must be"),
     ],
 )
-def test_what_no_field_can_hold_is_wrong_usage(changes: dict[str, Any]) -> None:
-    with pytest.raises(CliError) as caught:
+def test_what_no_field_can_hold_is_wrong_usage(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(CliError, match="^" + re.escape(named)) as caught:
         wish_of(drawing(**changes))
     assert caught.value.exit_code == 2
 

@@ -69,7 +69,7 @@ def test_version_as_json() -> None:
         (["generate", "an owl"], "--output"),
         (["generate", "an owl", "-o", "owl.gif"], ".webp"),
         (["generate", "an owl", "-o", "owl.png", "--prefer", "medium"], "auto, light, heavy"),
-        (["generate", "an owl", "-o", "owl.png", "--steps", str(10**12)], "cannot be sent"),
+        (["generate", "an owl", "-o", "owl.png", "--steps", str(10**12)], "--steps: must be"),
         (["status", "--watch", "--json"], "exclude"),
         (["top", "--json"], "add --once"),
         (["simulate", "--slo", "inf"], "'--slo': Input should be less than or equal to 86400"),

@@ -167,8 +167,6 @@ async def test_a_wish_and_fields_do_not_mix() -> None:
     async with AsyncClient("127.0.0.1:9") as client:
         with pytest.raises(TypeError, match="seed"):
             await client.generate(Wish(prompt="an owl"), seed=1)
-        with pytest.raises(InputError, match="cannot be sent"):
-            await client.generate("an owl", seed=2**70)
 
 
 async def test_several_images_come_in_their_order() -> None:
@@ -176,7 +174,7 @@ async def test_several_images_come_in_their_order() -> None:
     async with running(server) as address, AsyncClient(address) as client:
         images = await client.generate_all("an owl", n=3)
         assert [image.data for image in images] == [b"image"] * 3
-        with pytest.raises(InputError, match="generate_all"):
+        with pytest.raises(InputError, match="n: must be 1, not 3; several come from"):
             await client.generate("an owl", n=3)
     assert server.requests[0].n == 3
 
