@@ -228,6 +228,7 @@ def print_answer(image: GeneratedImage, path: Path, console: Console) -> None:
     rows = table("", "")
     rows.show_header = False
     rows.add_row("file", f"{path} ({image.width}x{image.height}, {len(image.data)} bytes)")
+    rows.add_row("query", image.query_id)
     rows.add_row("variant", f"{image.variant} on {image.worker}, plan {image.plan_id}")
     rows.add_row("outcome", image.outcome.value)
     if image.confidence is not None:

@@ -155,7 +155,7 @@ def threshold_unpin(cascade: Cascade = "", address: Admin = "", as_json: Json = 
 
 @query_app.command("show")
 def query_show(
-    query_id: Annotated[str, typer.Argument(help="As `diffserve generate --json` tells it.")],
+    query_id: Annotated[str, typer.Argument(help="As `diffserve generate` tells it.")],
     address: Admin = "",
     as_json: Json = False,
 ) -> None:

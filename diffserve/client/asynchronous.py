@@ -20,6 +20,7 @@ from diffserve.client.values import (
     NUM_IMAGES_MAX,
     Event,
     GeneratedImage,
+    QueryRecord,
     Wish,
 )
 from diffserve.errors import BackendError, DiffServeError, InputError
@@ -31,6 +32,8 @@ CALL_MARGIN_S = 5.0
 """The RPC outlives the query's deadline by this, to hear what became of it."""
 CALL_TIMEOUT_S = 600.0
 """Deadline of the RPC where the caller gave none; the SLO of the cascade is shorter."""
+QUERY_TIMEOUT_S = 10.0
+"""Deadline of the question where a query stands."""
 CALL_TIMEOUT_MAX_S = 7 * 86400.0
 """Longest deadline of an RPC: gRPC's clock runs over with numbers that a query may well ask for."""
 
@@ -81,6 +84,7 @@ class AsyncClient:
             DeadlineError: no image in time.
             UnavailableError: no server answers.
             BackendError: the variant failed.
+            AlreadyExistsError: the wish's ``query_id`` belongs to another one.
         """
         wish = wish_of(prompt, wishes)
         if wish.n in range(2, NUM_IMAGES_MAX + 1):
@@ -145,6 +149,20 @@ class AsyncClient:
                     call.cancel()  # does nothing once it has ended
                 await self._pause(failure, num_tries, end_s)
                 _shorten(request, end_s)
+
+    async def get_query(self, query_id: str) -> QueryRecord:
+        """Return where a query stands, or how it ended, while this load balancer remembers it.
+
+        Raises:
+            InputError: the id is no text.
+            NotFoundError: it does not know the query (any more).
+            UnavailableError: no server answers.
+        """
+        request = messages.query_request_of(query_id)
+        try:
+            return messages.record_of(await self._stub.GetQuery(request, timeout=QUERY_TIMEOUT_S))
+        except grpc.aio.AioRpcError as error:
+            raise from_call(error) from None
 
     async def _pause(self, failure: DiffServeError, num_tries: int, end_s: float) -> None:
         pause_s = self._retries.pause_after(failure, num_tries, end_s - time.monotonic())

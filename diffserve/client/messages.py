@@ -15,6 +15,8 @@ from diffserve.client.values import (
     Event,
     GeneratedImage,
     Progress,
+    QueryRecord,
+    QueryStep,
     Queued,
     Started,
     Wish,
@@ -50,10 +52,15 @@ _STAGES = ("light_queue", "light_execution", "scoring", "heavy_queue", "heavy_ex
 def request_of(wish: Wish, query_id: str) -> generation_pb2.GenerateRequest:
     """Return the request of a wish.
 
+    Args:
+        wish: What is asked for.
+        query_id: Its id, where the wish brings none.
+
     Raises:
         InputError: a value fits no field of the message; the server checks everything else.
     """
-    request = generation_pb2.GenerateRequest(query_id=query_id)
+    request = generation_pb2.GenerateRequest()
+    _set(request, "query_id", query_id if wish.query_id == "" else wish.query_id, "query_id")
     for field in _PARAMETERS:
         _set(request.parameters, field, getattr(wish, field), field)
     for field in ("deadline_s", "n", "tenant"):
@@ -65,6 +72,17 @@ def request_of(wish: Wish, query_id: str) -> generation_pb2.GenerateRequest:
     request.preference = common_pb2.Preference.Value(f"PREFERENCE_{preference}")
     priority = _name_of("priority", wish.priority, Priority)
     request.priority = generation_pb2.Priority.Value(f"PRIORITY_{priority}")
+    return request
+
+
+def query_request_of(query_id: str) -> generation_pb2.GetQueryRequest:
+    """Return the question for a query.
+
+    Raises:
+        InputError: the id is no text.
+    """
+    request = generation_pb2.GetQueryRequest()
+    _set(request, "query_id", query_id, "query_id")
     return request
 
 
@@ -126,9 +144,40 @@ def image_of(answer: generation_pb2.GenerateResponse) -> GeneratedImage:
         seed=answer.seed,
         reason=answer.reason,
         unknown_words=tuple(answer.unknown_words),
-        stage_s={stage: getattr(answer.times, f"{stage}_s") for stage in _STAGES},
+        stage_s=_stage_s(answer.times),
         worker=answer.worker_id,
         plan_id=answer.plan_id,
+    )
+
+
+def _stage_s(times: common_pb2.StageTimes) -> dict[str, float]:
+    return {stage: getattr(times, f"{stage}_s") for stage in _STAGES}
+
+
+def record_of(record: generation_pb2.QueryRecord) -> QueryRecord:
+    """Return where a query stands as a value."""
+    return QueryRecord(
+        query_id=record.query_id,
+        outcome=convert.outcome_from_proto(record.outcome),
+        phase=record.phase,
+        cascade=record.cascade_id,
+        confidence=record.confidence if record.HasField("confidence") else None,
+        percentile=record.percentile if record.HasField("percentile") else None,
+        age_s=record.age_s,
+        stage_s=_stage_s(record.times),
+        reason=record.reason,
+        steps=tuple(
+            QueryStep(
+                name=step.name,
+                at_s=step.at_s,
+                variant=step.variant_id,
+                worker=step.worker_id,
+                batch_size=step.batch_size,
+                plan_id=step.plan_id,
+                detail=step.detail,
+            )
+            for step in record.steps
+        ),
     )
 
 

@@ -27,7 +27,7 @@ IMAGE = GeneratedImage(
     media_type="image/png",
     width=64,
     height=48,
-    query_id="q",
+    query_id="8f3-0",
     outcome=Outcome.LIGHT_FALLBACK,
     variant="v-light",
     cascade="c",
@@ -125,9 +125,18 @@ def test_bars_show_only_stages_that_ran() -> None:
     assert len(rows[1][2]) == pytest.approx(3 * len(rows[0][2]), abs=2)
 
 
-def test_answer_names_variant_confidence_and_unknown_words() -> None:
+def test_answer_names_query_variant_confidence_and_unknown_words() -> None:
     text = io.StringIO()
     print_answer(IMAGE, Path("owl.png"), console_on(text))
-    for part in ("owl.png", "64x48", "v-light", "light_fallback", "0.500", "25 %", "zorblax"):
+    for part in (
+        "8f3-0",
+        "owl.png",
+        "64x48",
+        "v-light",
+        "light_fallback",
+        "0.500",
+        "25 %",
+        "zorblax",
+    ):
         assert part in text.getvalue()
     assert "[because]" in text.getvalue()

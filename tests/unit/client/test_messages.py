@@ -32,6 +32,7 @@ from diffserve.rpc.v1 import common_pb2, generation_pb2
         ("preference", "HEAVY", "must be one of auto, light, heavy, not 'HEAVY'"),
         ("priority", 2, "must be one of high, normal, low, not 2"),
         ("priority", "urgent", "must be one of high, normal, low, not 'urgent'"),
+        ("query_id", 7, "must be text, not 7"),
         ("n", 0, "must be 1 to 10, not 0"),
         ("n", 11, "must be 1 to 10, not 11"),
         ("n", "2", "must be a whole number, not '2'"),
