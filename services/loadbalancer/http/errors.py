@@ -37,6 +37,8 @@ _PARAMETERS = {
     "query_id": "Idempotency-Key",
 }
 """Fields of the gRPC message that have another name here; others lose their first part."""
+_SIDES = {"parameters.width": "the width ", "parameters.height": "the height "}
+"""Which part of `size` a field is."""
 UNAVAILABLE_RETRY_S = 1
 
 
@@ -63,6 +65,7 @@ def to_response(error: DiffServeError) -> JSONResponse:
     param, message = None, str(error)
     if isinstance(error, InputError):
         param = parameter_of(error.field)
+        message = f"{param}: {_SIDES.get(error.field, '')}{error.problem}"
     elif isinstance(error, AlreadyExistsError):
         param = _PARAMETERS["query_id"]
         message = f"{param}: {_conflict(error)}"
@@ -95,18 +98,29 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     """Name the first field at fault; one that there is not is called unsupported."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if isinstance(error.body, bytes):  # the framework reads no other type
+        return to_response(InputError("Content-Type", "must be application/json"))
+    if first["type"] == "json_invalid":
+        return _no_json()
     where = ".".join(str(part) for part in first["loc"][1:] if isinstance(part, str))
     if first["type"] == "extra_forbidden":
         message, code = f"{where}: this parameter is not supported", "unsupported_parameter"
-    elif first["type"] == "json_invalid":
-        message, code, where = "the body is not valid JSON", "invalid_json", ""
     else:
-        message, code = f"{where or 'body'}: {first['msg']}", "invalid_value"
+        problem = first["ctx"]["error"] if first["type"] == "value_error" else first["msg"]
+        message, code = f"{where or 'body'}: {problem}", "invalid_value"
     return _response(400, message, "invalid_request_error", code=code, param=where or None)
+
+
+def _no_json() -> JSONResponse:
+    message = "the body is not valid JSON"
+    return _response(400, message, "invalid_request_error", code="invalid_json")
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400:
+        # The framework's only one: bytes, digits or depth that its JSON reader cannot take.
+        return _no_json()
     headers = dict(error.headers or {})
     return _response(error.status_code, error.detail, "invalid_request_error", headers=headers)
 

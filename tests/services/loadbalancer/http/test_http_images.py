@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 from typing import Any
 
@@ -121,6 +122,70 @@ async def test_bad_parameters_are_named(body: Any, param: str | None, code: str)
     error = answer.json()["error"]
     assert (error["param"], error["code"]) == (param, code)
     assert error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "text/plain", "application/octet-stream"]
+)
+async def test_a_body_of_another_type_is_told_which_one_is_wanted(content_type: str) -> None:
+    async with serving(FakeDoor()) as client:
+        headers = {"Content-Type": content_type}
+        answer = await client.post(PATH, content='{"prompt": "x"}', headers=headers)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["message"] == "Content-Type: must be application/json"
+    assert (error["param"], error["code"]) == ("Content-Type", "invalid_value")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"prompt": "x"',
+        b'{"prompt": "\xff"}',
+        gzip.compress(b'{"prompt": "x"}'),
+        b'{"prompt": ' + b"[" * 100_000,
+        b'{"prompt": "x", "seed": ' + b"1" * 5000 + b"}",
+    ],
+    ids=["truncated", "not UTF-8", "compressed", "deep", "digits"],
+)
+async def test_a_body_that_cannot_be_read_is_no_json(content: bytes) -> None:
+    async with serving(FakeDoor()) as client:
+        headers = {"Content-Type": "application/json"}
+        answer = await client.post(PATH, content=content, headers=headers)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["code"], error["type"]) == ("invalid_json", "invalid_request_error")
+    assert "JSON" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"size": "wide"}, "size: must be WIDTHxHEIGHT in pixels, or auto"),
+        ({"size": "64x64 "}, "size: must be WIDTHxHEIGHT in pixels, or auto"),
+    ],
+)
+async def test_messages_are_for_people(body: dict[str, Any], message: str) -> None:
+    async with serving(FakeDoor()) as client:
+        text = json.dumps({"prompt": "x", **body})
+        answer = await client.post(PATH, content=text, headers={"Content-Type": "application/json"})
+    assert answer.json()["error"]["message"] == message
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (InputError("parameters.width", "must be 8, not 9"), "size: the width must be 8, not 9"),
+        (InputError("parameters.height", "must be 8, not 9"), "size: the height must be 8, not 9"),
+        (InputError("parameters.seed", "is too large"), "seed: is too large"),
+        (InputError("cascade_id", "no cascade 'x'"), "model: no cascade 'x'"),
+    ],
+)
+async def test_messages_name_the_field_that_was_sent(failure: DiffServeError, message: str) -> None:
+    door = FakeDoor()
+    door.failure = failure
+    async with serving(door) as client:
+        assert (await post(client)).json()["error"]["message"] == message
 
 
 @pytest.mark.parametrize(
