@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 import diffserve
 from diffserve.activation import CatalogInForce
-from diffserve.errors import InputError, NotFoundError
+from diffserve.errors import InputError
 from diffserve.observability.instruments import CONTENT_TYPE
 from diffserve.observability.propagation import TRACEPARENT, incoming
 from services.loadbalancer.door import Door
@@ -21,6 +21,7 @@ from services.loadbalancer.http import console, errors, images
 from services.loadbalancer.http.console import StatusSource
 from services.loadbalancer.http.files import ImageStore
 from services.loadbalancer.http.schema import ErrorAnswer, Model, Models
+from services.loadbalancer.validation import unknown_cascade
 
 BODY_BYTES_MAX = 256 * 1024
 FILES_BYTES_MAX = 256 * 1024 * 1024
@@ -53,6 +54,8 @@ def make_app(
         # The framework's interactive pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        # Without it the framework documents errors of its own form, which never happen.
+        responses={"default": {"model": ErrorAnswer, "description": "Any other error."}},
     )
     errors.install(app)
     app.include_router(
@@ -76,7 +79,7 @@ def _add_models(app: FastAPI, catalog: CatalogInForce) -> None:
     async def model(name: str) -> Model:
         """Return one of them."""
         if name not in catalog.names:
-            raise NotFoundError(f"model: no cascade or class {name!r}")
+            raise unknown_cascade(name, catalog.current)
         return Model(id=name)
 
 

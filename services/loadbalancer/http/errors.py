@@ -66,6 +66,8 @@ def to_response(error: DiffServeError) -> JSONResponse:
     if isinstance(error, InputError):
         param = parameter_of(error.field)
         message = f"{param}: {_SIDES.get(error.field, '')}{error.problem}"
+        if param == "model":  # there is no such one, in OpenAI's words
+            status, code = 404, "model_not_found"
     elif isinstance(error, AlreadyExistsError):
         param = _PARAMETERS["query_id"]
         message = f"{param}: {_conflict(error)}"

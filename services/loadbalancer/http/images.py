@@ -25,6 +25,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer, "description": text}
     for status, text in (
         (400, "A parameter is wrong or not supported; `param` names it."),
+        (404, "There is no such `model`."),
         (409, "The idempotency key was used for something else."),
         (413, "The body is too large."),
         (429, "Refused: it could not be answered in time. `Retry-After` says when it may be."),

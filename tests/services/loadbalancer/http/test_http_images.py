@@ -192,7 +192,7 @@ async def test_messages_name_the_field_that_was_sent(failure: DiffServeError, me
     ("failure", "status", "param"),
     [
         (InputError("parameters.width", "too large"), 400, "size"),
-        (InputError("cascade_id", "no such cascade"), 400, "model"),
+        (InputError("cascade_id", "no such cascade"), 404, "model"),
         (OverloadedError("busy", predicted_wait_s=3.0, retry_after_s=1.2), 429, None),
         (UnavailableError("draining"), 503, None),
         (DeadlineError("late"), 504, None),
@@ -302,9 +302,20 @@ async def test_probes_and_models() -> None:
         assert (await client.get("/readyz")).status_code == 503
         assert [m["id"] for m in (await client.get("/v1/models")).json()["data"]] == ["mock"]
         assert (await client.get("/v1/models/mock")).json()["object"] == "model"
-        assert (await client.get("/v1/models/none")).status_code == 404
+        none = await client.get("/v1/models/none")
+        assert none.status_code == 404
+        assert none.json()["error"] == {
+            "message": "model: no cascade 'none'; there is mock",
+            "type": "invalid_request_error",
+            "param": "model",
+            "code": "model_not_found",
+        }
         assert (await client.get("/nowhere")).json()["error"]["message"] == "Not Found"
-        paths = (await client.get("/openapi.json")).json()["paths"]
-        assert {PATH, "/v1/models", "/healthz", "/readyz"} <= set(paths)
+        document = (await client.get("/openapi.json")).json()
+        assert {PATH, "/v1/models", "/healthz", "/readyz"} <= set(document["paths"])
+        told = set(document["paths"][PATH]["post"]["responses"])
+        assert {"400", "404", "409", "default"} <= told
+        assert "422" not in json.dumps(document)
+        assert "HTTPValidationError" not in document["components"]["schemas"]
     async with serving(FakeDoor()) as client:
         assert (await client.get("/readyz")).status_code == 200
