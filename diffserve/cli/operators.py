@@ -99,7 +99,9 @@ def workers_restart(
 
 @slo_app.command("set")
 def slo_set(
-    seconds: Annotated[float, typer.Argument(help="Allowed duration, seconds, above 0.")],
+    seconds: Annotated[
+        float, typer.Argument(help="Allowed duration, seconds, above 0, at most a day.")
+    ],
     cascade: Cascade = "",
     address: Admin = "",
     as_json: Json = False,

@@ -22,17 +22,27 @@ def set_slo(cascade_id: str, slo_s: float | None, address: str, *, as_json: bool
     if as_json:
         emit_json(to_document(answer))
         return
-    whose = "as in the catalog" if slo_s is None else "for new queries"
-    console = stdout()
-    console.print(
+    stdout().print(*slo_lines(answer, is_reset=slo_s is None), sep="\n")
+
+
+def slo_lines(answer: admin_pb2.SetSloResponse, *, is_reset: bool) -> list[str]:
+    """Return what is promised now, and what cannot be kept of it."""
+    whose = "as in the catalog" if is_reset else "for new queries"
+    lines = [
         f"{joined(answer.cascade_ids)}: answers within {duration(answer.slo_s)}, {whose}"
         f"{_when(answer.planning_paused)}"
-    )
-    if answer.slo_s <= answer.both_variants_s:
-        console.print(
+    ]
+    if answer.slo_s <= answer.light_variant_s:
+        lines.append(
+            f"note: the light variant alone takes {duration(answer.light_variant_s)} for one "
+            "query, so that none can be in time and all will be refused"
+        )
+    elif answer.slo_s <= answer.both_variants_s:
+        lines.append(
             f"note: both variants together take {duration(answer.both_variants_s)} for one query, "
             "so that nothing can be deferred"
         )
+    return lines
 
 
 def pin_threshold(cascade_id: str, share: float | None, address: str, *, as_json: bool) -> None:

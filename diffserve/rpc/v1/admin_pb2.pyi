@@ -729,7 +729,7 @@ class SetSloRequest(_message.Message):
     cascade_id: _builtins.str
     """Which cascade, or request class; all cascades of a class have one SLO and are set together."""
     slo_s: _builtins.float
-    """Seconds, above 0; absent goes back to the catalog's."""
+    """Seconds, above 0 and at most a day; absent goes back to the catalog's."""
     def __init__(
         self,
         *,
@@ -754,6 +754,7 @@ class SetSloResponse(_message.Message):
     SLO_S_FIELD_NUMBER: _builtins.int
     PLANNING_PAUSED_FIELD_NUMBER: _builtins.int
     BOTH_VARIANTS_S_FIELD_NUMBER: _builtins.int
+    LIGHT_VARIANT_S_FIELD_NUMBER: _builtins.int
     slo_s: _builtins.float
     """In force for queries that arrive from the next plan on, seconds."""
     planning_paused: _builtins.bool
@@ -761,6 +762,10 @@ class SetSloResponse(_message.Message):
     both_variants_s: _builtins.float
     """Seconds that the slowest of these cascades needs for one query in both variants, by today's
     latencies; an SLO below that leaves no time to defer.
+    """
+    light_variant_s: _builtins.float
+    """Seconds that the fastest light variant of these cascades needs for one query; with an SLO below
+    that every query is refused.
     """
     @_builtins.property
     def cascade_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -773,10 +778,11 @@ class SetSloResponse(_message.Message):
         slo_s: _builtins.float = ...,
         planning_paused: _builtins.bool = ...,
         both_variants_s: _builtins.float = ...,
+        light_variant_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["both_variants_s", b"both_variants_s", "cascade_ids", b"cascade_ids", "planning_paused", b"planning_paused", "slo_s", b"slo_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["both_variants_s", b"both_variants_s", "cascade_ids", b"cascade_ids", "light_variant_s", b"light_variant_s", "planning_paused", b"planning_paused", "slo_s", b"slo_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
