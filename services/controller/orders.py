@@ -33,6 +33,7 @@ def set_slo(state: ControllerState, request: admin_pb2.SetSloRequest) -> admin_p
         cascade_ids=cascade_ids,
         slo_s=state.overrides.cascade(catalog.cascades[cascade_ids[0]]).slo_s,
         planning_paused=state.is_paused,
+        redis_gone=not state.observer.is_connected,
         both_variants_s=max(sum(times) for times in times_s),
         light_variant_s=min(light_s for light_s, _ in times_s),
     )
@@ -56,7 +57,10 @@ def pin_threshold(
         overrides = overrides.with_pin(cascade_id, share)
     _take_over(state, overrides)
     return admin_pb2.PinThresholdResponse(
-        share=share, planning_paused=state.is_paused, cascade_ids=cascade_ids
+        share=share,
+        planning_paused=state.is_paused,
+        redis_gone=not state.observer.is_connected,
+        cascade_ids=cascade_ids,
     )
 
 
@@ -85,6 +89,7 @@ def activate_cascades(
         added=sorted(set(state.catalog.cascades) - set(before.cascades)),
         default_cascade=state.catalog.default_cascade,
         planning_paused=state.is_paused,
+        redis_gone=not state.observer.is_connected,
     )
 
 

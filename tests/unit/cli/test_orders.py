@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from diffserve.cli.orders import slo_lines
+from diffserve.cli.orders import pin_line, slo_lines
 from diffserve.rpc.v1 import admin_pb2
 
 
@@ -44,6 +44,19 @@ def test_the_catalogs_slo_is_called_so() -> None:
     ]
 
 
-def test_paused_planning_is_told() -> None:
-    (line,) = slo_lines(slo_answer(3.0, planning_paused=True), is_reset=False)
-    assert line.endswith("; planning is paused, so it takes effect when resumed")
+@pytest.mark.parametrize(
+    ("fields", "when"),
+    [
+        ({"planning_paused": True}, "planning is paused, so it takes effect when resumed"),
+        ({"redis_gone": True}, "planning waits for Redis, so it takes effect when that answers"),
+        (
+            {"planning_paused": True, "redis_gone": True},
+            "planning is paused, so it takes effect when resumed",
+        ),
+    ],
+)
+def test_an_order_that_no_plan_takes_up_says_so(fields: dict[str, bool], when: str) -> None:
+    (line,) = slo_lines(slo_answer(3.0, **fields), is_reset=False)
+    assert line.endswith(f"; {when}")
+    pinned = admin_pb2.PinThresholdResponse(cascade_ids=["a"], share=0.5, **fields)
+    assert pin_line(pinned) == f"a: 50 % of light images are deferred, whatever the load; {when}"

@@ -34,6 +34,7 @@ def text_of(status: admin_pb2.Status, window: Window) -> str:
 def test_one_frame_has_everything() -> None:
     status, window = at((0.0, {"light": 6, "heavy": 2, "expired": 2}))
     status.cascades[0].pinned_share = 0.25
+    status.plan.cascades[0].pinned = True
     status.cascades[0].slo_is_set = True
     text = text_of(status, window)
     for part in ("plan 7", "1.50 qps", "w-0", "80 %", "25 % pinned", "4.0 s set", "since start"):
