@@ -216,6 +216,8 @@ def top(
 ) -> None:
     """Watch the deployment: demand, plan, queues, workers, outcomes, SLO attainment, drift.
 
+    Without a terminal it prints one page, as with --once.
+
     Example: diffserve top --every 2; q quits.
     """
     from diffserve.cli.top import run_top

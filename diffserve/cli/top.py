@@ -78,8 +78,8 @@ def _outcomes(status: admin_pb2.Status, cascade_id: str) -> Mapping[str, int]:
 
 
 def run_top(address: str, *, every_s: float, once: bool, as_json: bool) -> None:
-    """Show the deployment until ``q`` or Ctrl-C; ``once`` prints a single frame."""
-    if as_json or once:
+    """Show the deployment until ``q`` or Ctrl-C; a single frame with ``once`` or in a pipe."""
+    if as_json or once or not sys.stdout.isatty():
         with admin(address) as stub:
             status = _ask(stub)
         if as_json:
