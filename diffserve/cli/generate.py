@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from diffserve.cli.connection import explain_error, loadbalancer_address
 from diffserve.cli.output import CliError, duration, emit_json, percent, stderr, stdout, table
+from diffserve.cli.writing import cannot_write, check_new
 from diffserve.client import (
     Client,
     Deferred,
@@ -83,6 +84,9 @@ def run_generate(drawing: Drawing, address: str, *, as_json: bool) -> None:
         CliError: the service refused or failed, or a file cannot be written.
     """
     wish = wish_of(drawing)
+    paths = paths_of(drawing.output, drawing.n)
+    for path in paths:
+        check_new("--output", path)
     address = loadbalancer_address(address)
     progress = Progress(None if as_json else stderr())
     try:
@@ -90,12 +94,11 @@ def run_generate(drawing: Drawing, address: str, *, as_json: bool) -> None:
             images = _images(client.stream(wish), progress, drawing.n)
     except DiffServeError as error:
         raise explain_error(error, address, "load balancer") from None
-    paths = paths_of(drawing.output, drawing.n)
     for path, image in zip(paths, images, strict=True):
         try:
             image.save(path)
         except OSError as error:
-            raise CliError(f"cannot write {path}: {error.strerror}") from None
+            raise cannot_write("--output", path, error) from None
     if as_json:
         first, *others = map(document_of, images, paths)
         emit_json({**first, "others": others})

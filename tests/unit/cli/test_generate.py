@@ -15,6 +15,7 @@ from diffserve.cli.generate import (
     describe_event,
     paths_of,
     print_answer,
+    run_generate,
     time_rows,
     wish_of,
 )
@@ -103,6 +104,21 @@ def test_what_no_field_can_hold_is_wrong_usage(changes: dict[str, Any], named: s
     with pytest.raises(CliError, match="^" + re.escape(named)) as caught:
         wish_of(drawing(**changes))
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"output": "/proc/a.png"}, "--output: cannot write /proc/a.png: "),
+        ({"output": "/proc/a/b.png"}, "--output: cannot write /proc: "),
+        ({"output": "/proc/a.png", "n": 2}, "--output: cannot write /proc/a-0.png: "),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_drawn(
+    changes: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(CliError, match="^" + re.escape(named)):
+        run_generate(drawing(**changes), "127.0.0.1:9", as_json=True)
 
 
 def test_events_are_told_with_their_reason() -> None:
