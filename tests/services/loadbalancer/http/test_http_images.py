@@ -289,6 +289,19 @@ async def test_a_client_that_leaves_cancels_its_query(is_streaming: bool) -> Non
                 await asyncio.sleep(0.01)
 
 
+async def test_head_is_get_without_a_body() -> None:
+    async with serving(FakeDoor()) as client:
+        url = (await post(client, response_format="url")).json()["data"][0]["url"]
+        for path in (url, "/", "/v1/models", "/healthz", "/static/playground.js"):
+            whole, head = await client.get(path), await client.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+            for name in ("content-type", "content-length"):
+                assert head.headers[name] == whole.headers[name]
+        assert (await client.head("/v1/images/files/none.png")).status_code == 404
+        assert (await client.head(PATH)).status_code == 405
+        assert (await client.get("/healthz")).json() == {"status": "ok"}
+
+
 async def test_a_body_may_not_be_huge() -> None:
     async with serving(FakeDoor()) as client:
         answer = await post(client, prompt="x" * 300_000)
