@@ -100,7 +100,7 @@ def traffic_table(status: admin_pb2.Status) -> Table:
     """Return one row per cascade: demand and deferral as measured and as planned, queues."""
     rows = table(
         "cascade", ">demand / planned", ">deferred / planned", ">light queue", ">heavy queue",
-        ">running",
+        ">running", spare=("running",),
     )  # fmt: skip
     planned = {plan.cascade_id: plan for plan in status.plan.cascades}
     for cascade in status.cascades:

@@ -140,6 +140,7 @@ def demand_table(status: admin_pb2.Status, window: Window) -> Table:
     rows = table(
         *("cascade", ">demand", "", ">planned", ">light queue", ">heavy queue", ">running"),
         *(f">in time, {span}", f">deferred, {span}", ">aims at", ">SLO"),
+        spare=("", "running", "planned"),
     )
     planned = {plan.cascade_id: plan for plan in status.plan.cascades}
     for cascade in status.cascades:
