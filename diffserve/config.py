@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -249,7 +249,7 @@ def settings_from_argv(
     Raises:
         ConfigError: as ``load_settings``.
     """
-    parser = argparse.ArgumentParser(description=model.__doc__)
+    parser = _Parser(description=model.__doc__)
     for name, info in model.model_fields.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}",
@@ -257,7 +257,16 @@ def settings_from_argv(
             default=argparse.SUPPRESS,
             help=f"{info.description} (default: {info.default!r})".replace("%", "%%"),
         )
-    return load_settings(model, environ=environ, flags=vars(parser.parse_args(argv)))
+    flags, unknown = parser.parse_known_args(argv)
+    if unknown:
+        raise ConfigError(f"{unknown[0]}: there is no such flag; --help lists them")
+    return load_settings(model, environ=environ, flags=vars(flags))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Leave it to the caller to tell, without the usage of dozens of flags."""
+        raise ConfigError(message)
 
 
 def _from_toml(section: str, path: str) -> dict[str, Any]:

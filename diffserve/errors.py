@@ -79,7 +79,16 @@ class UnavailableError(DiffServeError):
 
 
 class AlreadyExistsError(DiffServeError):
-    """The client chose an id that is in use or remembered."""
+    """The client chose an id that is in use or remembered.
+
+    Attributes:
+        field: Dotted name of the field in which its request differs from the one that has the id;
+            empty where that is not why, or where it comes from a server.
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class NotFoundError(DiffServeError):

@@ -70,7 +70,7 @@ def run_bench(request: Request, *, as_json: bool) -> None:
     """Send the load and report.
 
     Raises:
-        CliError: nobody answers, or a file cannot be read or written.
+        CliError: nobody answers, every query failed, or a file cannot be read or written.
         ConfigError: the trace or the catalog is not known.
     """
     if (request.model or request.size) and not request.url:
@@ -122,6 +122,9 @@ def run_bench(request: Request, *, as_json: bool) -> None:
         _write(request.html, page_of(document, replies))
         if not as_json:
             stderr().print(f"report: {request.html}")
+    if document["failed"] == document["queries"]:
+        error, count = next(iter(document["errors"].items()))
+        raise CliError(f"every query failed: {count} x {error}")
 
 
 async def _replies(

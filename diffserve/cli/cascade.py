@@ -67,7 +67,11 @@ def activate(name: str, cascade_id: str, address: str, *, suffix: str = "", as_j
         emit_json(to_document(answer))
         return
     added = f"serves {joined(answer.added)} too; " if answer.added else ""
-    when = "when planning is resumed" if answer.planning_paused else "with the next plan"
+    when = "with the next plan"
+    if answer.planning_paused:
+        when = "when planning is resumed"
+    elif answer.redis_gone:
+        when = "when Redis answers, for which planning waits"
     stdout().print(
         f"{added}{answer.default_cascade} is the default cascade {when}; "
         "queries in progress end under the one they began with"

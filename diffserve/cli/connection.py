@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from diffserve.cli.output import CliError
@@ -23,6 +24,13 @@ from diffserve.errors import (
 from diffserve.rpc.channel import open_sync_channel
 from diffserve.rpc.v1.admin_pb2_grpc import AdminStub
 
+_SERVICES = {
+    "Admin": "controller",
+    "ImageGeneration": "load balancer",
+    "Worker": "worker",
+    "Discriminator": "discriminator",
+}
+"""Service of the protocol -> who serves it."""
 CALL_TIMEOUT_S = 10.0
 """Deadline of calls that only ask or tell the controller something."""
 
@@ -74,6 +82,8 @@ def explain(error: grpc.RpcError, address: str, service: str) -> CliError:
         # gRPC's own text when the client's clock ran out is no sentence for people.
         said = "" if details == "Deadline Exceeded" else f": {details}"
         return CliError(f"no answer in time from the {service} at {address}{said}")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return _elsewhere(address, service)
     if code is grpc.StatusCode.CANCELLED:
         return CliError("cancelled")
     hint = _retry_hint(error)
@@ -87,6 +97,8 @@ def explain_error(error: DiffServeError, address: str, service: str) -> CliError
         return CliError(said, exit_code=2)
     if isinstance(error, UnavailableError) and (gone := _gone(said, address, service)):
         return gone
+    if said.startswith(grpc.StatusCode.UNIMPLEMENTED.name):
+        return _elsewhere(address, service)
     if isinstance(error, DeadlineError):
         said = "" if said == "Deadline Exceeded" else f": {said}"
         return CliError(f"no answer in time from the {service} at {address}{said}")
@@ -102,6 +114,32 @@ def _gone(details: str, address: str, service: str) -> CliError | None:
     if "Socket closed" in details or "Connection reset" in details:
         return CliError(f"the {service} at {address} went away during the call; try again")
     return None
+
+
+def _elsewhere(address: str, service: str) -> CliError:
+    """Tell who answers at an address that knows no such call, and where the service should be."""
+    found = _who_answers(address)
+    if found == service:
+        return CliError(f"the {service} at {address} does not know this call: another version?")
+    who = f"a {found} answers at {address}, not a" if found else f"what answers at {address} is no"
+    right = (controller_address if service == "controller" else loadbalancer_address)("")
+    return CliError(
+        f"{who} {service}; by the settings that is at {right}, see --address", exit_code=2
+    )
+
+
+def _who_answers(address: str) -> str:
+    """Return which service is at an address, by the health that it tells; empty: none of ours."""
+    with open_sync_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for service, label in _SERVICES.items():
+            request = health_pb2.HealthCheckRequest(service=f"diffserve.rpc.v1.{service}")
+            try:
+                stub.Check(request, timeout=CALL_TIMEOUT_S)
+            except grpc.RpcError:
+                continue
+            return label
+    return ""
 
 
 def _details(error: grpc.Call) -> list[Message]:

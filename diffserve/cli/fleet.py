@@ -218,8 +218,10 @@ def _ports(settings: UpSettings, workers: int) -> dict[str, int]:
     """Give every process its port; workers take the next free numbers after the first.
 
     Raises:
-        ConfigError: a port is taken or asked for twice; names the setting.
+        ConfigError: the host is not this machine's, or a port is taken or asked for twice; names
+            the setting.
     """
+    _check_host(settings.host)
     wanted = {
         "controller": ("controller_port", settings.controller_port),
         "loadbalancer": ("loadbalancer_port", settings.loadbalancer_port),
@@ -243,6 +245,18 @@ def _ports(settings: UpSettings, workers: int) -> dict[str, int]:
         )
         candidate = candidate and candidate + 1
     return ports
+
+
+def _check_host(host: str) -> None:
+    """Listen on any port: where that fails, none will do."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            raise ConfigError(
+                f"up.host: cannot listen on {host} ({_why(error)}); give an address of this "
+                f"machine with --host or {PREFIX}UP_HOST, 0.0.0.0 for all of them"
+            ) from None
 
 
 def _claim(host: str, setting: str, port: int) -> int:

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from diffserve.cli.connection import explain_error, loadbalancer_address
 from diffserve.cli.output import CliError, duration, emit_json, percent, stderr, stdout, table
+from diffserve.cli.writing import cannot_write, check_new
 from diffserve.client import (
     Client,
     Deferred,
@@ -27,7 +28,6 @@ from diffserve.client import (
 )
 from diffserve.client import Progress as Step
 from diffserve.client.messages import request_of
-from diffserve.core import Preference, Priority
 from diffserve.errors import DiffServeError, InputError
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
@@ -41,6 +41,16 @@ STAGES = {
     "heavy_execution": "heavy draws",
 }
 """Stage -> label."""
+
+OPTIONS = {
+    "prompt": "PROMPT",
+    "negative_prompt": "--negative",
+    "num_inference_steps": "--steps",
+    "guidance_scale": "--guidance",
+    "deadline_s": "--deadline",
+    "preference": "--prefer",
+}
+"""Field of a wish -> what it is called on the command line; others keep their name."""
 
 BAR_WIDTH = 30
 SHOWN_S = 0.0005
@@ -74,6 +84,9 @@ def run_generate(drawing: Drawing, address: str, *, as_json: bool) -> None:
         CliError: the service refused or failed, or a file cannot be written.
     """
     wish = wish_of(drawing)
+    paths = paths_of(drawing.output, drawing.n)
+    for path in paths:
+        check_new("--output", path)
     address = loadbalancer_address(address)
     progress = Progress(None if as_json else stderr())
     try:
@@ -81,12 +94,11 @@ def run_generate(drawing: Drawing, address: str, *, as_json: bool) -> None:
             images = _images(client.stream(wish), progress, drawing.n)
     except DiffServeError as error:
         raise explain_error(error, address, "load balancer") from None
-    paths = paths_of(drawing.output, drawing.n)
     for path, image in zip(paths, images, strict=True):
         try:
             image.save(path)
         except OSError as error:
-            raise CliError(f"cannot write {path}: {error.strerror}") from None
+            raise cannot_write("--output", path, error) from None
     if as_json:
         first, *others = map(document_of, images, paths)
         emit_json({**first, "others": others})
@@ -99,17 +111,11 @@ def wish_of(drawing: Drawing) -> Wish:
     """Return what to ask of the server.
 
     Raises:
-        CliError: the file's suffix, the preference or the priority is unknown, or a value fits no
-            field.
+        CliError: the file's suffix is unknown, or a value fits no field; names the option.
     """
     suffix = Path(drawing.output).suffix.lower()
     if suffix not in FORMATS:
         raise CliError(f"{drawing.output}: use one of {', '.join(FORMATS)} as suffix", exit_code=2)
-    if drawing.preference not in list(Preference):
-        raise CliError(f"--prefer: one of {', '.join(Preference)}", exit_code=2)
-    priorities = {priority.name.lower(): priority for priority in Priority}
-    if drawing.priority not in priorities:
-        raise CliError(f"--priority: one of {', '.join(priorities)}", exit_code=2)
     wish = Wish(
         prompt=drawing.prompt,
         negative_prompt=drawing.negative_prompt,
@@ -120,16 +126,17 @@ def wish_of(drawing: Drawing) -> Wish:
         guidance_scale=drawing.guidance_scale,
         output_format=FORMATS[suffix],
         cascade=drawing.cascade_id,
-        preference=Preference(drawing.preference),
+        preference=drawing.preference,
         deadline_s=drawing.deadline_s,
         n=drawing.n,
-        priority=priorities[drawing.priority],
+        priority=drawing.priority,
         tenant=drawing.tenant,
     )
     try:
         request_of(wish, "")
     except InputError as error:
-        raise CliError(error.problem, exit_code=2) from None
+        option = OPTIONS.get(error.field, f"--{error.field}")
+        raise CliError(f"{option}: {error.problem}", exit_code=2) from None
     return wish
 
 
@@ -224,6 +231,7 @@ def print_answer(image: GeneratedImage, path: Path, console: Console) -> None:
     rows = table("", "")
     rows.show_header = False
     rows.add_row("file", f"{path} ({image.width}x{image.height}, {len(image.data)} bytes)")
+    rows.add_row("query", image.query_id)
     rows.add_row("variant", f"{image.variant} on {image.worker}, plan {image.plan_id}")
     rows.add_row("outcome", image.outcome.value)
     if image.confidence is not None:

@@ -34,7 +34,6 @@ Port = Annotated[int | None, typer.Option(help="0 takes any free port.")]
 
 app = typer.Typer(
     name="diffserve",
-    help="Serve text-to-image diffusion cascades: a light model first, a heavy one where it pays.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,6 +45,22 @@ app.add_typer(plan_app, name="plan")
 app.add_typer(workers_app, name="workers")
 app.add_typer(cascade_app, name="cascade")
 app.add_typer(planning_app, name="planning")
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Serve text-to-image diffusion cascades: a light model first, a heavy one where it pays."""
 
 
 @app.command()

@@ -11,11 +11,15 @@ import typer
 
 from diffserve.cli.options import DURATION_S_MAX, Admin, Json, WorkerId
 from diffserve.cli.output import CliError
+from diffserve.core import SLO_S_MAX
 
 Cascade = Annotated[
     str,
     typer.Option(help="Cascade or class of `diffserve cascade list`; without: the default."),
 ]
+
+NEGATIVE = {"ignore_unknown_options": True}
+"""Lets a negative number reach the check that says what is wanted, instead of being an option."""
 
 slo_app = typer.Typer(help="The promise made to clients.", no_args_is_help=True)
 threshold_app = typer.Typer(help="The share of light images deferred.", no_args_is_help=True)
@@ -97,9 +101,11 @@ def workers_restart(
     restart_worker(worker_id, wait, address, as_json=as_json)
 
 
-@slo_app.command("set")
+@slo_app.command("set", context_settings=NEGATIVE)
 def slo_set(
-    seconds: Annotated[float, typer.Argument(help="Allowed duration, seconds, above 0.")],
+    seconds: Annotated[
+        float, typer.Argument(help="Allowed duration, seconds, above 0, at most a day.")
+    ],
     cascade: Cascade = "",
     address: Admin = "",
     as_json: Json = False,
@@ -110,6 +116,9 @@ def slo_set(
     """
     from diffserve.cli.orders import set_slo
 
+    if not 0.0 < seconds <= SLO_S_MAX:
+        problem = f"must be above 0 and at most {SLO_S_MAX:g}, not {seconds:g}"
+        raise CliError(f"SECONDS: {problem}", exit_code=2)
     set_slo(cascade, seconds, address, as_json=as_json)
 
 
@@ -124,7 +133,7 @@ def slo_reset(cascade: Cascade = "", address: Admin = "", as_json: Json = False)
     set_slo(cascade, None, address, as_json=as_json)
 
 
-@threshold_app.command("pin")
+@threshold_app.command("pin", context_settings=NEGATIVE)
 def threshold_pin(
     share: Annotated[float, typer.Argument(help="Share of light images to defer, 0 to 1.")],
     cascade: Cascade = "",
@@ -139,6 +148,8 @@ def threshold_pin(
     """
     from diffserve.cli.orders import pin_threshold
 
+    if not 0.0 <= share <= 1.0:
+        raise CliError(f"SHARE: must be from 0 to 1, not {share:g}", exit_code=2)
     pin_threshold(cascade, share, address, as_json=as_json)
 
 
@@ -155,7 +166,7 @@ def threshold_unpin(cascade: Cascade = "", address: Admin = "", as_json: Json = 
 
 @query_app.command("show")
 def query_show(
-    query_id: Annotated[str, typer.Argument(help="As `diffserve generate --json` tells it.")],
+    query_id: Annotated[str, typer.Argument(help="As `diffserve generate` tells it.")],
     address: Admin = "",
     as_json: Json = False,
 ) -> None:
@@ -213,6 +224,8 @@ def top(
     as_json: Json = False,
 ) -> None:
     """Watch the deployment: demand, plan, queues, workers, outcomes, SLO attainment, drift.
+
+    Without a terminal it prints one page, as with --once.
 
     Example: diffserve top --every 2; q quits.
     """

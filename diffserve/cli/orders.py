@@ -22,17 +22,27 @@ def set_slo(cascade_id: str, slo_s: float | None, address: str, *, as_json: bool
     if as_json:
         emit_json(to_document(answer))
         return
-    whose = "as in the catalog" if slo_s is None else "for new queries"
-    console = stdout()
-    console.print(
+    stdout().print(*slo_lines(answer, is_reset=slo_s is None), sep="\n")
+
+
+def slo_lines(answer: admin_pb2.SetSloResponse, *, is_reset: bool) -> list[str]:
+    """Return what is promised now, and what cannot be kept of it."""
+    whose = "as in the catalog" if is_reset else "for new queries"
+    lines = [
         f"{joined(answer.cascade_ids)}: answers within {duration(answer.slo_s)}, {whose}"
-        f"{_when(answer.planning_paused)}"
-    )
-    if answer.slo_s <= answer.both_variants_s:
-        console.print(
+        f"{_when(answer)}"
+    ]
+    if answer.slo_s <= answer.light_variant_s:
+        lines.append(
+            f"note: the light variant alone takes {duration(answer.light_variant_s)} for one "
+            "query, so that none can be in time and all will be refused"
+        )
+    elif answer.slo_s <= answer.both_variants_s:
+        lines.append(
             f"note: both variants together take {duration(answer.both_variants_s)} for one query, "
             "so that nothing can be deferred"
         )
+    return lines
 
 
 def pin_threshold(cascade_id: str, share: float | None, address: str, *, as_json: bool) -> None:
@@ -43,16 +53,25 @@ def pin_threshold(cascade_id: str, share: float | None, address: str, *, as_json
     if as_json:
         emit_json(to_document(answer))
         return
+    stdout().print(pin_line(answer))
+
+
+def pin_line(answer: admin_pb2.PinThresholdResponse) -> str:
+    """Return which share is deferred now, and from when on."""
     if answer.HasField("share"):
         what = f"{percent(answer.share)} of light images are deferred, whatever the load"
     else:
         what = "the planner chooses the share deferred again"
-    text = f"{joined(answer.cascade_ids)}: {what}"
-    stdout().print(f"{text}{_when(answer.planning_paused)}")
+    return f"{joined(answer.cascade_ids)}: {what}{_when(answer)}"
 
 
-def _when(is_paused: bool) -> str:
-    return "; planning is paused, so it takes effect when resumed" if is_paused else ""
+def _when(answer: admin_pb2.SetSloResponse | admin_pb2.PinThresholdResponse) -> str:
+    """Return what the plan that takes the order up waits for; empty: it is the next one."""
+    if answer.planning_paused:
+        return "; planning is paused, so it takes effect when resumed"
+    if answer.redis_gone:
+        return "; planning waits for Redis, so it takes effect when that answers"
+    return ""
 
 
 def restart_worker(worker_id: str, wait_s: float, address: str, *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 if TYPE_CHECKING:
@@ -94,11 +94,16 @@ def _plain(value: Any, field: Any) -> Any:
     return len(value) if isinstance(value, bytes) else value
 
 
-def table(*columns: str) -> Table:
-    """Return an empty table; a column whose name starts with ``>`` is right-aligned."""
-    from rich.table import Table
+def table(*columns: str, spare: Sequence[str] = ()) -> Table:
+    """Return an empty table; a column whose name starts with ``>`` is right-aligned.
 
-    result = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    Args:
+        columns: Headers.
+        spare: Those that a narrow terminal may lack, the first to go first.
+    """
+    from diffserve.cli.fitting import FittingTable
+
+    result = FittingTable(spare)
     for name in columns:
         side: Literal["left", "right"] = "right" if name.startswith(">") else "left"
         result.add_column(name.removeprefix(">"), justify=side, overflow="fold")

@@ -21,6 +21,9 @@ from diffserve.cli.plan_diff import Change, differences, sentence
 from diffserve.rpc.v1 import admin_pb2, controller_pb2
 from diffserve.rpc.v1.admin_pb2_grpc import AdminStub
 
+REASON_WIDTH_MIN = 24
+"""Characters: in a narrower column a reason is a tower of single words."""
+
 
 def show_why(plan_id: int, address: str, *, as_json: bool) -> None:
     """Print why a plan is what it is, and what it changed."""
@@ -84,8 +87,10 @@ def show_history(limit: int, address: str, *, as_json: bool) -> None:
         emit_json(to_document(answer))
         return
     rows = table(
-        "plans", ">made", ">held", "workers", "demand", "deferred", ">solved in", "because"
+        *("plans", ">made", ">held", "workers", "demand", "deferred", ">solved in", "because"),
+        spare=("solved in", "demand", "held"),
     )
+    rows.columns[-1].min_width = REASON_WIDTH_MIN
     for row in answer.plans:
         ids = str(row.plan_id)
         if row.last_plan_id > row.plan_id:

@@ -16,6 +16,7 @@ from diffserve.errors import ConfigError
 from diffserve.sim.faults import Faults, read_faults
 from diffserve.sim.policies import POLICIES
 from diffserve.sim.run import Simulation, simulate
+from diffserve.sim.shapes import SHAPES
 from diffserve.sim.workload import WorkloadParameters
 
 
@@ -69,6 +70,12 @@ def _check(request: Request) -> None:
     for policy in request.policies:
         if policy not in POLICIES:
             raise ConfigError(f"policy: {policy!r} is not one of {', '.join(POLICIES)}")
+    if request.speedup != 1.0 and request.trace in SHAPES:
+        raise CliError(
+            f"--speedup: {request.trace} is generated, not replayed; --peak-qps and --duration say "
+            "how fast it is",
+            exit_code=2,
+        )
 
 
 def parse_devices(text: str, catalog: Catalog) -> tuple[tuple[str, int], ...]:

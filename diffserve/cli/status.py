@@ -25,7 +25,7 @@ from diffserve.cli.plan import plan_line
 from diffserve.cli.workers import workers_table
 from diffserve.core import Outcome
 from diffserve.profiles.drift import drift_sentence
-from diffserve.rpc.v1 import admin_pb2, common_pb2
+from diffserve.rpc.v1 import admin_pb2, common_pb2, controller_pb2
 from diffserve.rpc.v1.admin_pb2_grpc import AdminStub
 
 REFRESH_S = 1.0
@@ -100,19 +100,16 @@ def traffic_table(status: admin_pb2.Status) -> Table:
     """Return one row per cascade: demand and deferral as measured and as planned, queues."""
     rows = table(
         "cascade", ">demand / planned", ">deferred / planned", ">light queue", ">heavy queue",
-        ">running",
+        ">running", spare=("running",),
     )  # fmt: skip
     planned = {plan.cascade_id: plan for plan in status.plan.cascades}
     for cascade in status.cascades:
         plan = planned.get(cascade.cascade_id)
         demand = f"{plan.demand_qps:.2f} qps" if plan else "-"
-        deferral = percent(plan.deferral_target) if plan else "-"
-        if cascade.HasField("pinned_share"):
-            deferral = f"{percent(cascade.pinned_share)} pinned"
         rows.add_row(
             cascade.cascade_id,
             f"{cascade.arrival_qps:.2f} / {demand}",
-            f"{_share(deferred_share(cascade.outcomes))} / {deferral}",
+            f"{_share(deferred_share(cascade.outcomes))} / {aim_text(cascade, plan)}",
             str(cascade.light_queue_length),
             str(cascade.heavy_queue_length),
             str(cascade.num_in_progress),
@@ -123,16 +120,39 @@ def traffic_table(status: admin_pb2.Status) -> Table:
 def outcomes_table(status: admin_pb2.Status) -> Table:
     """Return one row per cascade: how its queries ended since the load balancers started."""
     rows = table("cascade", ">queries", ">in time", ">SLO", "outcomes")
+    planned = {plan.cascade_id: plan for plan in status.plan.cascades}
     for cascade in status.cascades:
         known = [o for o in Outcome if cascade.outcomes.get(o)]
         rows.add_row(
             cascade.cascade_id,
             str(cascade.num_arrivals),
             _share(answered_share(cascade.outcomes)),
-            duration(cascade.slo_s) + (" set" if cascade.slo_is_set else ""),
+            slo_text(cascade, planned.get(cascade.cascade_id)),
             joined(f"{outcome.replace('_', ' ')} {cascade.outcomes[outcome]}" for outcome in known),
         )
     return rows
+
+
+def slo_text(cascade: admin_pb2.CascadeStatus, plan: controller_pb2.CascadePlan | None) -> str:
+    """Return the SLO that load balancers go by, and the one that was ordered where that waits."""
+    ordered = duration(cascade.slo_s)
+    if plan is None:
+        return f"{ordered} ordered" if cascade.slo_is_set else ordered
+    if plan.slo_s not in (0.0, cascade.slo_s):
+        return f"{duration(plan.slo_s)}, {ordered} ordered"
+    return f"{ordered} set" if cascade.slo_is_set else ordered
+
+
+def aim_text(cascade: admin_pb2.CascadeStatus, plan: controller_pb2.CascadePlan | None) -> str:
+    """Return the share to defer by the plan, and the one that was ordered where that waits."""
+    is_ordered = cascade.HasField("pinned_share")
+    ordered = f"{percent(cascade.pinned_share)} ordered"
+    if plan is None:
+        return ordered if is_ordered else "-"
+    aim = percent(plan.deferral_target) + (" pinned" if plan.pinned else "")
+    if is_ordered and not (plan.pinned and plan.deferral_target == cascade.pinned_share):
+        return f"{aim}, {ordered}"
+    return f"{aim}, unpinning ordered" if plan.pinned and not is_ordered else aim
 
 
 def calibration_lines(status: admin_pb2.Status) -> list[Text]:

@@ -16,14 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from diffserve.cli.connection import CALL_TIMEOUT_S, admin
-from diffserve.cli.output import CliError, duration, emit_json, percent, stdout, table, to_document
+from diffserve.cli.output import CliError, emit_json, percent, stdout, table, to_document
 from diffserve.cli.plan import placement_table, plan_line
 from diffserve.cli.status import (
+    aim_text,
     answered_share,
     calibration_lines,
     deferred_share,
     headline,
     outcomes_table,
+    slo_text,
 )
 from diffserve.cli.workers import workers_table
 from diffserve.rpc.v1 import admin_pb2
@@ -76,8 +78,8 @@ def _outcomes(status: admin_pb2.Status, cascade_id: str) -> Mapping[str, int]:
 
 
 def run_top(address: str, *, every_s: float, once: bool, as_json: bool) -> None:
-    """Show the deployment until ``q`` or Ctrl-C; ``once`` prints a single frame."""
-    if as_json or once:
+    """Show the deployment until ``q`` or Ctrl-C; a single frame with ``once`` or in a pipe."""
+    if as_json or once or not sys.stdout.isatty():
         with admin(address) as stub:
             status = _ask(stub)
         if as_json:
@@ -138,14 +140,12 @@ def demand_table(status: admin_pb2.Status, window: Window) -> Table:
     rows = table(
         *("cascade", ">demand", "", ">planned", ">light queue", ">heavy queue", ">running"),
         *(f">in time, {span}", f">deferred, {span}", ">aims at", ">SLO"),
+        spare=("", "running", "planned"),
     )
     planned = {plan.cascade_id: plan for plan in status.plan.cascades}
     for cascade in status.cascades:
         plan = planned.get(cascade.cascade_id)
         recent = window.recent(cascade.cascade_id) if window.length_s else dict(cascade.outcomes)
-        aim = percent(plan.deferral_target) if plan else "-"
-        if cascade.HasField("pinned_share"):
-            aim = f"{percent(cascade.pinned_share)} pinned"
         rows.add_row(
             cascade.cascade_id,
             f"{cascade.arrival_qps:.2f} qps",
@@ -156,8 +156,8 @@ def demand_table(status: admin_pb2.Status, window: Window) -> Table:
             str(cascade.num_in_progress),
             _share(answered_share(recent)),
             _share(deferred_share(recent)),
-            aim,
-            duration(cascade.slo_s) + (" set" if cascade.slo_is_set else ""),
+            aim_text(cascade, plan),
+            slo_text(cascade, plan),
         )
     return rows
 

@@ -33,8 +33,12 @@ from diffserve.sim.workload import WorkloadParameters
 
 CALL_TIMEOUT_S = 60.0
 """The planner solves anew for each question."""
-NUMBER_MAX = 1_000_000
-"""Of queries per second, and of workers: more is asked about by mistake."""
+QPS_MAX = 1_000_000
+"""More is asked about by mistake."""
+NUM_WORKERS_MAX = 10_000
+"""That the controller answers for, too."""
+NUM_QUERIES_MAX = 500_000
+"""Of one simulation: a minute or two."""
 METRICS = (
     "slo_violation_ratio",
     "rejected_ratio",
@@ -88,6 +92,7 @@ def run_what_if(request: Request, *, as_json: bool) -> None:
     """Answer for every combination of the given rates and numbers of workers."""
     qps = parse_list("--qps", request.qps)
     workers = [int(n) for n in parse_list("--workers", request.workers, is_integer=True)]
+    _check_length(max(qps, default=0.0), request.duration_s)
     catalog, plans = (_offline if request.catalog else _live)(request, qps, workers)
     rows = [
         Row(answer.qps, answer.num_workers, answer.plan, _simulated(request, catalog, answer))
@@ -97,6 +102,21 @@ def run_what_if(request: Request, *, as_json: bool) -> None:
         emit_json({"catalog": catalog.name, "rows": [_document(row) for row in rows]})
     else:
         _show(rows, is_live=not request.catalog)
+
+
+def _check_length(qps: float, duration_s: float) -> None:
+    """Refuse a simulation of minutes before anything is planned.
+
+    Raises:
+        CliError: it would have too many queries.
+    """
+    if qps * duration_s > NUM_QUERIES_MAX:
+        raise CliError(
+            f"--qps: {qps:g} per second for {duration_s:g} s are {qps * duration_s:.3g} queries, "
+            f"of which no simulation takes more than {NUM_QUERIES_MAX}; lower --duration, or set "
+            "it to 0 for the plan alone",
+            exit_code=2,
+        )
 
 
 def parse_list(flag: str, text: str, *, is_integer: bool = False) -> list[float]:
@@ -111,9 +131,10 @@ def parse_list(flag: str, text: str, *, is_integer: bool = False) -> list[float]
             number = int(part) if is_integer else float(part)
         except ValueError:
             number = -1
-        if not 0 < number <= NUMBER_MAX:
+        largest = NUM_WORKERS_MAX if is_integer else QPS_MAX
+        if not 0 < number <= largest:
             kind = "whole numbers" if is_integer else "numbers"
-            problem = f"is not one of {kind} above 0, up to {NUMBER_MAX}"
+            problem = f"is not one of {kind} above 0, up to {largest}"
             raise CliError(f"{flag}: {part!r} {problem}", exit_code=2)
         numbers.append(float(number))
     return numbers

@@ -38,7 +38,9 @@ def drain_worker(worker_id: str, address: str, *, resume: bool, as_json: bool) -
 
 def workers_table(workers: Iterable[admin_pb2.WorkerStatus]) -> Table:
     """Return one row per worker."""
-    rows = table("worker", "address", "device", "runs", "holds too", "state")
+    rows = table(
+        "worker", "address", "device", "runs", "holds too", "state", spare=("holds too", "device")
+    )
     for worker in workers:
         runs = (worker.assigned, *worker.coresident)
         state = f"renewed {duration(worker.lease_age_s)} ago"

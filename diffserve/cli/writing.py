@@ -36,6 +36,18 @@ def check_writable(option: str, path: str) -> None:
         raise cannot_write(option, path, error) from None
 
 
+def check_new(option: str, path: Path) -> None:
+    """Find out whether a file can be written by one who makes its folder first; makes none yet.
+
+    Raises:
+        CliError: it cannot be; names the option.
+    """
+    if path.parent.exists():
+        check_writable(option, str(path))
+    else:
+        make_folder(option, next(p for p in path.absolute().parents if p.exists()))
+
+
 def make_folder(option: str, path: str | Path) -> None:
     """Make a folder for what a command will write, unless it is there already.
 

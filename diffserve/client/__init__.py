@@ -8,7 +8,7 @@
         image = client.generate("flat style, an owl, sky blue background")
         image.save("owl.png")
 
-``AsyncClient`` has the same methods as coroutines. Errors are those of ``diffserve.errors``.
+``AsyncClient`` has the same methods as coroutines. What they raise is a ``DiffServeError``.
 """
 
 from diffserve.client.asynchronous import AsyncClient
@@ -20,21 +20,47 @@ from diffserve.client.values import (
     Event,
     GeneratedImage,
     Progress,
+    QueryRecord,
+    QueryStep,
     Queued,
     Started,
     Wish,
 )
+from diffserve.core import Outcome, Preference, Priority
+from diffserve.errors import (
+    AlreadyExistsError,
+    BackendError,
+    DeadlineError,
+    DiffServeError,
+    InputError,
+    NotFoundError,
+    OverloadedError,
+    UnavailableError,
+)
 
 __all__ = [
+    "AlreadyExistsError",
     "AsyncClient",
+    "BackendError",
     "Client",
+    "DeadlineError",
     "Deferred",
+    "DiffServeError",
     "Done",
     "Event",
     "GeneratedImage",
+    "InputError",
+    "NotFoundError",
+    "Outcome",
+    "OverloadedError",
+    "Preference",
+    "Priority",
     "Progress",
+    "QueryRecord",
+    "QueryStep",
     "Queued",
     "Retries",
     "Started",
+    "UnavailableError",
     "Wish",
 ]

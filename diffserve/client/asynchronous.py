@@ -15,7 +15,14 @@ import grpc
 from diffserve.client import messages
 from diffserve.client.retries import Retries
 from diffserve.client.tracing import client_span
-from diffserve.client.values import DEFAULT_ADDRESS, Event, GeneratedImage, Wish
+from diffserve.client.values import (
+    DEFAULT_ADDRESS,
+    NUM_IMAGES_MAX,
+    Event,
+    GeneratedImage,
+    QueryRecord,
+    Wish,
+)
 from diffserve.errors import BackendError, DiffServeError, InputError
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.status import from_call
@@ -25,6 +32,10 @@ CALL_MARGIN_S = 5.0
 """The RPC outlives the query's deadline by this, to hear what became of it."""
 CALL_TIMEOUT_S = 600.0
 """Deadline of the RPC where the caller gave none; the SLO of the cascade is shorter."""
+QUERY_TIMEOUT_S = 10.0
+"""Deadline of the question where a query stands."""
+CALL_TIMEOUT_MAX_S = 7 * 86400.0
+"""Longest deadline of an RPC: gRPC's clock runs over with numbers that a query may well ask for."""
 
 
 class AsyncClient:
@@ -73,10 +84,11 @@ class AsyncClient:
             DeadlineError: no image in time.
             UnavailableError: no server answers.
             BackendError: the variant failed.
+            AlreadyExistsError: the wish's ``query_id`` belongs to another one.
         """
         wish = wish_of(prompt, wishes)
-        if wish.n != 1:
-            raise InputError("n", f"{wish.n} images come from `generate_all`")
+        if wish.n in range(2, NUM_IMAGES_MAX + 1):
+            raise InputError("n", f"must be 1, not {wish.n}; several come from `generate_all`")
         return (await self.generate_all(wish))[0]
 
     async def generate_all(
@@ -138,6 +150,20 @@ class AsyncClient:
                 await self._pause(failure, num_tries, end_s)
                 _shorten(request, end_s)
 
+    async def get_query(self, query_id: str) -> QueryRecord:
+        """Return where a query stands, or how it ended, while this load balancer remembers it.
+
+        Raises:
+            InputError: the id is no text.
+            NotFoundError: it does not know the query (any more).
+            UnavailableError: no server answers.
+        """
+        request = messages.query_request_of(query_id)
+        try:
+            return messages.record_of(await self._stub.GetQuery(request, timeout=QUERY_TIMEOUT_S))
+        except grpc.aio.AioRpcError as error:
+            raise from_call(error) from None
+
     async def _pause(self, failure: DiffServeError, num_tries: int, end_s: float) -> None:
         pause_s = self._retries.pause_after(failure, num_tries, end_s - time.monotonic())
         if pause_s is None:
@@ -153,7 +179,7 @@ def _end_s(wish: Wish) -> float:
 def _timeout_s(end_s: float) -> float:
     if end_s == math.inf:
         return CALL_TIMEOUT_S
-    return max(0.0, end_s - time.monotonic()) + CALL_MARGIN_S
+    return min(max(0.0, end_s - time.monotonic()) + CALL_MARGIN_S, CALL_TIMEOUT_MAX_S)
 
 
 def _shorten(request: generation_pb2.GenerateRequest, end_s: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from diffserve.client.asynchronous import AsyncClient
 from diffserve.client.retries import Retries
-from diffserve.client.values import DEFAULT_ADDRESS, Event, GeneratedImage, Wish
+from diffserve.client.values import DEFAULT_ADDRESS, Event, GeneratedImage, QueryRecord, Wish
 
 ResultT = TypeVar("ResultT")
 
@@ -70,6 +70,10 @@ class Client:
                 yield event
         finally:
             self._run(events.aclose())
+
+    def get_query(self, query_id: str) -> QueryRecord:
+        """Return where a query stands; see ``AsyncClient.get_query``."""
+        return self._run(self._client.get_query(query_id))
 
     def _run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -9,6 +9,8 @@ from diffserve.core import Outcome, Preference, Priority
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 """Where ``make serve`` and the compose file put the load balancer."""
+NUM_IMAGES_MAX = 10
+"""Most images of one call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +27,16 @@ class Wish:
         guidance_scale: Of the final variant; None means its own.
         output_format: ``png``, ``jpeg`` or ``webp``.
         cascade: Name of a cascade or request class; empty means the default one.
-        preference: AUTO lets the cascade decide; LIGHT and HEAVY pin a stage.
+        preference: AUTO lets the cascade decide; LIGHT and HEAVY pin a stage. Or as text:
+            ``auto``, ``light``, ``heavy``.
         deadline_s: Seconds that the answer may take; None means the SLO of the cascade.
         n: Number of images, 1 to 10; their seeds count up.
-        priority: Which waiting queries go first.
+        priority: Which waiting queries go first. Or as text: ``high``, ``normal``, ``low``.
         tenant: On whose account it is; empty is a name like others.
+        query_id: Name of your own for the query, at most 128 characters of A-Z a-z 0-9 _ -; of
+            several images, image i is the query ``query_id``-i. A wish that is sent again under
+            its id joins the running query or gets its answer, and nothing is drawn twice; another
+            one under that id is refused. Empty: each call is a query of its own.
     """
 
     prompt: str
@@ -41,11 +48,12 @@ class Wish:
     guidance_scale: float | None = None
     output_format: str = "png"
     cascade: str = ""
-    preference: Preference = Preference.AUTO
+    preference: Preference | str = Preference.AUTO
     deadline_s: float | None = None
     n: int = 1
-    priority: Priority = Priority.NORMAL
+    priority: Priority | str = Priority.NORMAL
     tenant: str = ""
+    query_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +103,60 @@ class GeneratedImage:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(self.data)
         return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryStep:
+    """One thing that happened to a query.
+
+    Attributes:
+        name: ``arrived``, ``light_batch``, ``light_image``, ``deferred``, ``heavy_batch``,
+            ``heavy_image``, ``no_image``, ``batch_lost``, or an outcome, which is the last.
+        at_s: Seconds after it arrived.
+        variant: Variant at work; empty without.
+        worker: Worker at work; empty without.
+        batch_size: Queries in its batch; 0 when it was in none.
+        plan_id: Plan in force; 0 before the first.
+        detail: One sentence; empty when there is nothing to add.
+    """
+
+    name: str
+    at_s: float
+    variant: str = ""
+    worker: str = ""
+    batch_size: int = 0
+    plan_id: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryRecord:
+    """Where a query stands, or how it ended.
+
+    Attributes:
+        query_id: Its id.
+        outcome: None while it is in progress.
+        phase: ``light_queue``, ``light_execution``, ``heavy_queue``, ``heavy_execution`` or
+            ``done``.
+        cascade: Which cascade serves it.
+        confidence: Of its light image, 0..1; None when not scored, or not yet.
+        percentile: Rank of that confidence among recent ones, 0..1; None likewise.
+        age_s: Seconds since it arrived.
+        stage_s: Stage -> seconds, as of ``GeneratedImage``; zero until the query ends.
+        reason: One sentence: how it ended; empty until then.
+        steps: What happened to it, in order.
+    """
+
+    query_id: str
+    outcome: Outcome | None
+    phase: str
+    cascade: str
+    confidence: float | None
+    percentile: float | None
+    age_s: float
+    stage_s: dict[str, float]
+    reason: str
+    steps: tuple[QueryStep, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,13 +33,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         self, request: admin_pb2.GetStatusRequest, context: Context
     ) -> admin_pb2.Status:
         """Return the deployment on one page, telemetry read for this call."""
-        observer = self._state.observer
-        if observer.is_connected:
-            # Known to be gone, Redis is left to the control loop: no operator waits for a timeout.
-            try:
-                observer.take_in(await self._state.store.read_reports())
-            except STORE_ERRORS as error:
-                observer.lose_connection(error)
+        await self._read_reports()
         return report.status(self._state)
 
     @unary
@@ -137,6 +131,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         self, request: admin_pb2.SetSloRequest, context: Context
     ) -> admin_pb2.SetSloResponse:
         """Set the SLO of a cascade and those of its class."""
+        await self._read_reports()
         return orders.set_slo(self._state, request)
 
     @unary
@@ -144,6 +139,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         self, request: admin_pb2.PinThresholdRequest, context: Context
     ) -> admin_pb2.PinThresholdResponse:
         """Fix the share that a cascade defers, or unpin it."""
+        await self._read_reports()
         return orders.pin_threshold(self._state, request)
 
     @unary
@@ -151,6 +147,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         self, request: admin_pb2.ActivateCascadesRequest, context: Context
     ) -> admin_pb2.ActivateCascadesResponse:
         """Serve the cascades of another catalog too, one of them by default."""
+        await self._read_reports()
         return orders.activate_cascades(self._state, request)
 
     @unary
@@ -183,6 +180,16 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         if not request.query_id:
             raise InputError("query_id", "must not be empty")
         return await find_query(request.query_id, tuple(self._state.watchers.values()))
+
+    async def _read_reports(self) -> None:
+        """Read telemetry for this call, which also finds out whether Redis answers."""
+        observer = self._state.observer
+        if observer.is_connected:
+            # Known to be gone, Redis is left to the control loop: no operator waits for a timeout.
+            try:
+                observer.take_in(await self._state.store.read_reports())
+            except STORE_ERRORS as error:
+                observer.lose_connection(error)
 
     async def _tell_worker(self, member: Member, *, resume: bool) -> None:
         """Call Drain; batches that outlast the deadline are no failure, they finish by themselves.

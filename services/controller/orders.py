@@ -27,12 +27,15 @@ def set_slo(state: ControllerState, request: admin_pb2.SetSloRequest) -> admin_p
     catalog = state.catalog
     cascade_ids = sorted(catalog.classes[class_named(state, request.cascade_id)].cascade_ids)
     slo_s = request.slo_s if request.HasField("slo_s") else None
+    times_s = [_times_s(state, cascade_id) for cascade_id in cascade_ids]
     _take_over(state, state.overrides.with_slo(cascade_ids, slo_s))
     return admin_pb2.SetSloResponse(
         cascade_ids=cascade_ids,
         slo_s=state.overrides.cascade(catalog.cascades[cascade_ids[0]]).slo_s,
         planning_paused=state.is_paused,
-        both_variants_s=max(_both_variants_s(state, c) for c in cascade_ids),
+        redis_gone=not state.observer.is_connected,
+        both_variants_s=max(sum(times) for times in times_s),
+        light_variant_s=min(light_s for light_s, _ in times_s),
     )
 
 
@@ -54,7 +57,10 @@ def pin_threshold(
         overrides = overrides.with_pin(cascade_id, share)
     _take_over(state, overrides)
     return admin_pb2.PinThresholdResponse(
-        share=share, planning_paused=state.is_paused, cascade_ids=cascade_ids
+        share=share,
+        planning_paused=state.is_paused,
+        redis_gone=not state.observer.is_connected,
+        cascade_ids=cascade_ids,
     )
 
 
@@ -83,6 +89,7 @@ def activate_cascades(
         added=sorted(set(state.catalog.cascades) - set(before.cascades)),
         default_cascade=state.catalog.default_cascade,
         planning_paused=state.is_paused,
+        redis_gone=not state.observer.is_connected,
     )
 
 
@@ -131,8 +138,8 @@ def _take_over(state: ControllerState, overrides: Overrides) -> None:
     state.membership.changed.set()
 
 
-def _both_variants_s(state: ControllerState, cascade_id: str) -> float:
+def _times_s(state: ControllerState, cascade_id: str) -> tuple[float, float]:
+    """Return the seconds that light and heavy variant take for one query."""
     cascade, device = state.catalog.cascades[cascade_id], common_device(state.membership.workers())
-    return sum(
-        state.latencies.profile(v, device).execution_s(1) for v in (cascade.light, cascade.heavy)
-    )
+    light, heavy = (state.latencies.profile(v, device) for v in (cascade.light, cascade.heavy))
+    return light.execution_s(1), heavy.execution_s(1)

@@ -22,7 +22,7 @@ from diffserve.errors import (
 from diffserve.policy.actions import Finish
 from diffserve.rpc.v1 import common_pb2, generation_pb2
 from services.loadbalancer.dispatcher import Dispatcher
-from services.loadbalancer.idempotency import check_same, singles_of
+from services.loadbalancer.idempotency import check_number, check_same, singles_of
 from services.loadbalancer.live import Listener, LiveQuery
 from services.loadbalancer.validation import check_request, preference, priority
 
@@ -93,6 +93,8 @@ class Door:
     ) -> list[LiveQuery]:
         """Return the queries of a call, new or known by their ids, with the call joined to each."""
         name = check_request(request, self._catalog.current)
+        if request.query_id:
+            check_number(self._dispatcher.find, request)
         base_id = request.query_id or uuid.uuid4().hex
         lives: list[LiveQuery] = []
         try:
@@ -104,7 +106,7 @@ class Door:
                     live.is_repeatable = bool(request.query_id)
                     live.index = index
                 else:
-                    check_same(live, single)
+                    check_same(live, single, request.query_id)
                 live.join(listener)
                 if is_new:
                     self._dispatcher.submit(live)

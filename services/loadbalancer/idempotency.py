@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
+from collections.abc import Callable
 
 from google.protobuf.message import Message
 
@@ -10,21 +12,59 @@ from diffserve.errors import AlreadyExistsError
 from diffserve.rpc.v1 import generation_pb2
 from services.loadbalancer.live import LiveQuery
 
-IGNORED = frozenset({"query_id", "deadline_s"})
-"""A client that tries again has less time left."""
+IGNORED = frozenset({"query_id", "deadline_s", "n"})
+"""A client that tries again has less time left; one image may be spelled in two ways."""
 
 
-def check_same(live: LiveQuery, request: generation_pb2.GenerateRequest) -> None:
+def check_same(live: LiveQuery, request: generation_pb2.GenerateRequest, client_id: str) -> None:
     """Check that a request is the one that a query was made for.
+
+    Args:
+        live: The query.
+        request: For one image.
+        client_id: The id that the client sent.
 
     Raises:
         AlreadyExistsError: it is not; names the first field that differs.
     """
     field = difference(live.asked, request)
+    if not field and max(1, live.asked.n) != max(1, request.n):
+        field = "n"
     if field:
-        raise AlreadyExistsError(
-            f"query_id: {live.query.query_id} belongs to a request with another {field}"
-        )
+        raise _taken(client_id, field)
+
+
+def check_number(
+    find: Callable[[str], LiveQuery | None], request: generation_pb2.GenerateRequest
+) -> None:
+    """Check that an id that the client chose is not known with one image instead of several.
+
+    Nor the other way round: the ids of their queries differ, so these are no repeats by themselves.
+
+    Args:
+        find: Returns the query of an id, or None; raises ``AlreadyExistsError`` where only the id
+            is remembered.
+        request: Of the call; has an id.
+
+    Raises:
+        AlreadyExistsError: it is.
+    """
+    if request.n > 1:
+        other = find(request.query_id)
+        if other is not None and other.asked.n <= 1:
+            raise _taken(request.query_id, "n")
+        return
+    first: LiveQuery | None = None
+    # Forgotten, it may as well have been a query of its own with an id that ends like this.
+    with contextlib.suppress(AlreadyExistsError):
+        first = find(f"{request.query_id}-0")
+    if first is not None and first.asked.n > 1:
+        raise _taken(request.query_id, "n")
+
+
+def _taken(client_id: str, field: str) -> AlreadyExistsError:
+    text = f"query_id: {client_id} belongs to a request with another {field}"
+    return AlreadyExistsError(text, field=field)
 
 
 def difference(first: Message, second: Message, prefix: str = "") -> str:

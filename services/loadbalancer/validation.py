@@ -78,11 +78,16 @@ def _candidates(name: str, catalog: Catalog) -> list[Cascade]:
         return [catalog.cascades[name]]
     if name in catalog.classes:
         return [catalog.cascades[c] for c in catalog.classes[name].cascade_ids]
+    raise unknown_cascade(name, catalog)
+
+
+def unknown_cascade(name: str, catalog: Catalog) -> InputError:
+    """Return the error of a name that is no cascade and no request class; it tells those known."""
     known = f"there is {', '.join(sorted(catalog.cascades))}"
     classes = sorted(set(catalog.classes) - set(catalog.cascades))
     if classes:
         known += f"; or, as a class of several, {', '.join(classes)}"
-    raise InputError("cascade_id", f"no cascade {name[:40]!r}; {known}")
+    return InputError("cascade_id", f"no cascade {name[:40]!r}; {known}")
 
 
 def preference(request: generation_pb2.GenerateRequest) -> Preference:

@@ -40,6 +40,25 @@ def test_flags_beat_environment_beats_file_beats_defaults(tmp_path: Path) -> Non
     assert settings_from_argv(WorkerSettings, argv, environ).port == 4
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--foo"], "--foo: there is no such flag; --help lists them"),
+        (["--port", "1", "--foo", "3"], "--foo: there is no such flag; --help lists them"),
+        (["stray"], "stray: there is no such flag; --help lists them"),
+        (["--port"], "argument --port: expected one argument"),
+        (["--log", "x"], "ambiguous option: --log could match --log-level, --log-format"),
+    ],
+)
+def test_a_flag_that_there_is_not_is_a_line(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings_from_argv(WorkerSettings, argv, {})
+    assert str(caught.value) == said
+    assert capsys.readouterr() == ("", "")
+
+
 def test_service_table_beats_shared_table(tmp_path: Path) -> None:
     environ = toml_file(tmp_path, "[shared]\nlog_level='debug'\n[worker]\nlog_level='error'\n")
     assert load_settings(WorkerSettings, environ=environ).log_level == "error"

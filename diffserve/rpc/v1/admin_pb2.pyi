@@ -729,7 +729,7 @@ class SetSloRequest(_message.Message):
     cascade_id: _builtins.str
     """Which cascade, or request class; all cascades of a class have one SLO and are set together."""
     slo_s: _builtins.float
-    """Seconds, above 0; absent goes back to the catalog's."""
+    """Seconds, above 0 and at most a day; absent goes back to the catalog's."""
     def __init__(
         self,
         *,
@@ -754,6 +754,8 @@ class SetSloResponse(_message.Message):
     SLO_S_FIELD_NUMBER: _builtins.int
     PLANNING_PAUSED_FIELD_NUMBER: _builtins.int
     BOTH_VARIANTS_S_FIELD_NUMBER: _builtins.int
+    LIGHT_VARIANT_S_FIELD_NUMBER: _builtins.int
+    REDIS_GONE_FIELD_NUMBER: _builtins.int
     slo_s: _builtins.float
     """In force for queries that arrive from the next plan on, seconds."""
     planning_paused: _builtins.bool
@@ -762,6 +764,12 @@ class SetSloResponse(_message.Message):
     """Seconds that the slowest of these cascades needs for one query in both variants, by today's
     latencies; an SLO below that leaves no time to defer.
     """
+    light_variant_s: _builtins.float
+    """Seconds that the fastest light variant of these cascades needs for one query; with an SLO below
+    that every query is refused.
+    """
+    redis_gone: _builtins.bool
+    """Redis does not answer and no plan comes before it does, so nothing changes before that."""
     @_builtins.property
     def cascade_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Cascades concerned, sorted."""
@@ -773,10 +781,12 @@ class SetSloResponse(_message.Message):
         slo_s: _builtins.float = ...,
         planning_paused: _builtins.bool = ...,
         both_variants_s: _builtins.float = ...,
+        light_variant_s: _builtins.float = ...,
+        redis_gone: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["both_variants_s", b"both_variants_s", "cascade_ids", b"cascade_ids", "planning_paused", b"planning_paused", "slo_s", b"slo_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["both_variants_s", b"both_variants_s", "cascade_ids", b"cascade_ids", "light_variant_s", b"light_variant_s", "planning_paused", b"planning_paused", "redis_gone", b"redis_gone", "slo_s", b"slo_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -815,10 +825,13 @@ class PinThresholdResponse(_message.Message):
     SHARE_FIELD_NUMBER: _builtins.int
     PLANNING_PAUSED_FIELD_NUMBER: _builtins.int
     CASCADE_IDS_FIELD_NUMBER: _builtins.int
+    REDIS_GONE_FIELD_NUMBER: _builtins.int
     share: _builtins.float
     """As it is now; absent when the planner chooses."""
     planning_paused: _builtins.bool
     """No plan comes before planning is resumed, so nothing changes before that."""
+    redis_gone: _builtins.bool
+    """Redis does not answer and no plan comes before it does, so nothing changes before that."""
     @_builtins.property
     def cascade_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of which cascades."""
@@ -829,10 +842,11 @@ class PinThresholdResponse(_message.Message):
         share: _builtins.float | None = ...,
         planning_paused: _builtins.bool = ...,
         cascade_ids: _abc.Iterable[_builtins.str] | None = ...,
+        redis_gone: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_share", b"_share", "share", b"share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_share", b"_share", "cascade_ids", b"cascade_ids", "planning_paused", b"planning_paused", "share", b"share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_share", b"_share", "cascade_ids", b"cascade_ids", "planning_paused", b"planning_paused", "redis_gone", b"redis_gone", "share", b"share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__share: _TypeAlias = _typing.Literal["share"]  # noqa: Y015
     _WhichOneofArgType__share: _TypeAlias = _typing.Literal["_share", b"_share"]  # noqa: Y015
@@ -881,10 +895,13 @@ class ActivateCascadesResponse(_message.Message):
     ADDED_FIELD_NUMBER: _builtins.int
     DEFAULT_CASCADE_FIELD_NUMBER: _builtins.int
     PLANNING_PAUSED_FIELD_NUMBER: _builtins.int
+    REDIS_GONE_FIELD_NUMBER: _builtins.int
     default_cascade: _builtins.str
     """What queries get that name no cascade."""
     planning_paused: _builtins.bool
     """No plan comes before planning is resumed, so nothing changes before that."""
+    redis_gone: _builtins.bool
+    """Redis does not answer and no plan comes before it does, so nothing changes before that."""
     @_builtins.property
     def added(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Cascades that were not served before, sorted."""
@@ -895,10 +912,11 @@ class ActivateCascadesResponse(_message.Message):
         added: _abc.Iterable[_builtins.str] | None = ...,
         default_cascade: _builtins.str = ...,
         planning_paused: _builtins.bool = ...,
+        redis_gone: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "default_cascade", b"default_cascade", "planning_paused", b"planning_paused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "default_cascade", b"default_cascade", "planning_paused", b"planning_paused", "redis_gone", b"redis_gone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

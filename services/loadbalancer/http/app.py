@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 import diffserve
 from diffserve.activation import CatalogInForce
-from diffserve.errors import InputError, NotFoundError
+from diffserve.errors import InputError
 from diffserve.observability.instruments import CONTENT_TYPE
 from diffserve.observability.propagation import TRACEPARENT, incoming
 from services.loadbalancer.door import Door
@@ -21,6 +21,7 @@ from services.loadbalancer.http import console, errors, images
 from services.loadbalancer.http.console import StatusSource
 from services.loadbalancer.http.files import ImageStore
 from services.loadbalancer.http.schema import ErrorAnswer, Model, Models
+from services.loadbalancer.validation import unknown_cascade
 
 BODY_BYTES_MAX = 256 * 1024
 FILES_BYTES_MAX = 256 * 1024 * 1024
@@ -53,6 +54,8 @@ def make_app(
         # The framework's interactive pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        # Without it the framework documents errors of its own form, which never happen.
+        responses={"default": {"model": ErrorAnswer, "description": "Any other error."}},
     )
     errors.install(app)
     app.include_router(
@@ -63,6 +66,7 @@ def make_app(
     _add_models(app, catalog)
     _add_probes(app, is_ready)
     app.add_middleware(BodyLimit, bytes_max=BODY_BYTES_MAX)
+    app.add_middleware(Head)
     return app
 
 
@@ -76,7 +80,7 @@ def _add_models(app: FastAPI, catalog: CatalogInForce) -> None:
     async def model(name: str) -> Model:
         """Return one of them."""
         if name not in catalog.names:
-            raise NotFoundError(f"model: no cascade or class {name!r}")
+            raise unknown_cascade(name, catalog.current)
         return Model(id=name)
 
 
@@ -119,6 +123,19 @@ class TraceParent:
         headers = dict(scope.get("headers", ()))
         incoming.set(headers.get(TRACEPARENT.encode(), b"").decode("latin-1"))
         await self._app(scope, receive, send)
+
+
+class Head:
+    """Answers HEAD wherever there is GET, in its words; the server leaves the body out."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        # A copy: the server looks at its own one.
+        is_head = scope.get("method") == "HEAD"
+        await self._app({**scope, "method": "GET"} if is_head else scope, receive, send)
 
 
 class BodyLimit:

@@ -55,7 +55,7 @@ def routes(door: Door, catalog: CatalogInForce, status: StatusSource) -> APIRout
 
     @router.post("/api/generate")
     async def generate(body: ImageRequest) -> Response:
-        events = door.events(translation.requests_of(body)[0])
+        events = door.events(translation.request_of(body))
         try:
             first = await anext(events)
         except DiffServeError as error:

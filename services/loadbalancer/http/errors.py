@@ -33,9 +33,12 @@ _PARAMETERS = {
     "parameters.width": "size",
     "parameters.height": "size",
     "parameters.prompt": "prompt",
+    "preference": "quality",
     "query_id": "Idempotency-Key",
 }
 """Fields of the gRPC message that have another name here; others lose their first part."""
+_SIDES = {"parameters.width": "the width ", "parameters.height": "the height "}
+"""Which part of `size` a field is."""
 UNAVAILABLE_RETRY_S = 1
 
 
@@ -59,8 +62,23 @@ def to_response(error: DiffServeError) -> JSONResponse:
         headers["X-Predicted-Wait"] = f"{error.predicted_wait_s:.3f}"
     elif isinstance(error, UnavailableError):
         headers["Retry-After"] = str(UNAVAILABLE_RETRY_S)
-    param = parameter_of(error.field) if isinstance(error, InputError) else None
-    return _response(status, str(error), kind, code=code, param=param, headers=headers)
+    param, message = None, str(error)
+    if isinstance(error, InputError):
+        param = parameter_of(error.field)
+        message = f"{param}: {_SIDES.get(error.field, '')}{error.problem}"
+        if param == "model":  # there is no such one, in OpenAI's words
+            status, code = 404, "model_not_found"
+    elif isinstance(error, AlreadyExistsError):
+        param = _PARAMETERS["query_id"]
+        message = f"{param}: {_conflict(error)}"
+    return _response(status, message, kind, code=code, param=param, headers=headers)
+
+
+def _conflict(error: AlreadyExistsError) -> str:
+    """Return why a key is refused, without the id that was made of it."""
+    if error.field:
+        return f"belongs to a request with another {parameter_of(error.field)}"
+    return "was answered before and its images are not kept; use another"
 
 
 def parameter_of(field: str) -> str:
@@ -82,18 +100,29 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     """Name the first field at fault; one that there is not is called unsupported."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if isinstance(error.body, bytes):  # the framework reads no other type
+        return to_response(InputError("Content-Type", "must be application/json"))
+    if first["type"] == "json_invalid":
+        return _no_json()
     where = ".".join(str(part) for part in first["loc"][1:] if isinstance(part, str))
     if first["type"] == "extra_forbidden":
         message, code = f"{where}: this parameter is not supported", "unsupported_parameter"
-    elif first["type"] == "json_invalid":
-        message, code, where = "the body is not valid JSON", "invalid_json", ""
     else:
-        message, code = f"{where or 'body'}: {first['msg']}", "invalid_value"
+        problem = first["ctx"]["error"] if first["type"] == "value_error" else first["msg"]
+        message, code = f"{where or 'body'}: {problem}", "invalid_value"
     return _response(400, message, "invalid_request_error", code=code, param=where or None)
+
+
+def _no_json() -> JSONResponse:
+    message = "the body is not valid JSON"
+    return _response(400, message, "invalid_request_error", code="invalid_json")
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400:
+        # The framework's only one: bytes, digits or depth that its JSON reader cannot take.
+        return _no_json()
     headers = dict(error.headers or {})
     return _response(error.status_code, error.detail, "invalid_request_error", headers=headers)
 

@@ -25,6 +25,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer, "description": text}
     for status, text in (
         (400, "A parameter is wrong or not supported; `param` names it."),
+        (404, "There is no such `model`."),
         (409, "The idempotency key was used for something else."),
         (413, "The body is too large."),
         (429, "Refused: it could not be answered in time. `Retry-After` says when it may be."),
@@ -61,17 +62,18 @@ def routes(door: Door, store: ImageStore) -> APIRouter:
         idempotency_key: Annotated[str, Header(max_length=255)] = "",
     ) -> Response:
         """Draw images."""
-        wanted = translation.requests_of(body, idempotency_key)
+        wanted = translation.request_of(body, idempotency_key)
         if body.stream:
             return await _streamed(door, body, wanted)
         is_raw = accept.strip().startswith("image/")
-        if is_raw and len(wanted) > 1:
+        if is_raw and wanted.n > 1:
             raise InputError("n", "only one image can be sent as it is; accept application/json")
-        answers = await _unless_gone(request, _all(door, wanted))
-        if answers is None:
+        answer = await _unless_gone(request, door.answer(wanted))
+        if answer is None:
             return Response(status_code=GONE_STATUS)
         if is_raw:
-            return _raw(answers[0])
+            return _raw(answer)
+        answers = [answer, *answer.others]
         urls = [""] * len(answers)
         if body.response_format == "url":
             urls = [_url(request, store, answer) for answer in answers]
@@ -87,20 +89,6 @@ def routes(door: Door, store: ImageStore) -> APIRouter:
         return Response(image.data, media_type=image.media_type)
 
     return router
-
-
-async def _all(
-    door: Door, wanted: list[generation_pb2.GenerateRequest]
-) -> list[generation_pb2.GenerateResponse]:
-    """Draw all images at once; when one fails, the others are not needed."""
-    if len(wanted) == 1:
-        return [await door.answer(wanted[0])]
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(door.answer(request)) for request in wanted]
-    except* DiffServeError as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, ResultT]) -> ResultT | None:
@@ -139,14 +127,14 @@ def _url(request: Request, store: ImageStore, answer: generation_pb2.GenerateRes
 
 
 async def _streamed(
-    door: Door, body: ImageRequest, wanted: list[generation_pb2.GenerateRequest]
+    door: Door, body: ImageRequest, wanted: generation_pb2.GenerateRequest
 ) -> Response:
     """Start to answer with events; what fails before the first one is an ordinary error."""
-    if len(wanted) > 1:
+    if wanted.n > 1:
         raise InputError("n", "only one image can be streamed")
     if body.response_format == "url":
         raise InputError("response_format", "streamed images come as b64_json")
-    events = door.events(wanted[0])
+    events = door.events(wanted)
     try:
         first = await anext(events)
     except DiffServeError as error:

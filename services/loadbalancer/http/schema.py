@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 SIZE_PATTERN = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
 NUM_IMAGES_MAX = 10
@@ -20,7 +21,16 @@ def _encodable(text: str) -> str:
     return text
 
 
+def _size(text: str) -> str:
+    if re.fullmatch(SIZE_PATTERN, text) is None:
+        raise ValueError("must be WIDTHxHEIGHT in pixels, or auto")
+    return text
+
+
 Text = Annotated[str, AfterValidator(_encodable)]
+Size = Annotated[
+    str, AfterValidator(_size), WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN})
+]
 
 
 class ImageRequest(BaseModel):
@@ -33,9 +43,7 @@ class ImageRequest(BaseModel):
         None, description="A cascade or request class, see `/v1/models`; the default one if absent."
     )
     n: int | None = Field(None, ge=1, le=NUM_IMAGES_MAX, description="Number of images.")
-    size: str | None = Field(
-        None, pattern=SIZE_PATTERN, description="`WIDTHxHEIGHT` in pixels, or `auto`: native size."
-    )
+    size: Size | None = Field(None, description="`WIDTHxHEIGHT` in pixels, or `auto`: native size.")
     quality: Literal["auto", "low", "medium", "high", "standard", "hd", "light", "heavy"] | None = (
         Field(
             None,

@@ -22,34 +22,31 @@ _PREFERENCES = {
 _STAGES = ("light_queue", "light_execution", "scoring", "heavy_queue", "heavy_execution", "total")
 
 
-def requests_of(body: ImageRequest, key: str = "") -> list[generation_pb2.GenerateRequest]:
-    """Return one request per image; seeds count up from the given one.
+def request_of(body: ImageRequest, key: str = "") -> generation_pb2.GenerateRequest:
+    """Return a body as a request.
 
     Args:
         body: Of the HTTP request.
         key: The client's idempotency key; empty: none.
     """
     width, height = (int(part) for part in _size(body).split("x"))
-    count = body.n or 1
-    return [
-        generation_pb2.GenerateRequest(
-            parameters=common_pb2.GenerationParameters(
-                prompt=body.prompt,
-                negative_prompt=body.negative_prompt or "",
-                seed=None if body.seed is None else body.seed + index,
-                width=width,
-                height=height,
-                num_inference_steps=body.num_inference_steps or 0,
-                guidance_scale=body.guidance_scale,
-                output_format=body.output_format or "",
-            ),
-            cascade_id=body.model or "",
-            preference=_PREFERENCES.get(body.quality or "", common_pb2.PREFERENCE_AUTO),
-            deadline_s=body.deadline_s,
-            query_id=f"{_key_id(key)}-{index}" if key else "",
-        )
-        for index in range(count)
-    ]
+    return generation_pb2.GenerateRequest(
+        parameters=common_pb2.GenerationParameters(
+            prompt=body.prompt,
+            negative_prompt=body.negative_prompt or "",
+            seed=body.seed,
+            width=width,
+            height=height,
+            num_inference_steps=body.num_inference_steps or 0,
+            guidance_scale=body.guidance_scale,
+            output_format=body.output_format or "",
+        ),
+        cascade_id=body.model or "",
+        preference=_PREFERENCES.get(body.quality or "", common_pb2.PREFERENCE_AUTO),
+        deadline_s=body.deadline_s,
+        query_id=_key_id(key) if key else "",
+        n=body.n or 1,
+    )
 
 
 def answer_of(

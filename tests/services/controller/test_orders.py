@@ -51,6 +51,7 @@ async def test_an_slo_travels_with_the_plan_and_survives_a_restart(redis_url: st
         assert (list(answer.cascade_ids), answer.slo_s) == (["mock"], 3.5)
         assert not answer.planning_paused
         assert answer.both_variants_s == pytest.approx(0.22)
+        assert answer.light_variant_s == pytest.approx(0.02)
         plan = await client.plan_where(lambda p: p.cascades["mock"].slo_s == 3.5)
         assert "SLO of mock is set to 3.5 s" in plan.reason
         (cascade,) = (await client.status()).cascades

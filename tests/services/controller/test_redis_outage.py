@@ -60,6 +60,13 @@ async def test_a_paused_redis_freezes_plans_and_nothing_else(redis_url: str, red
                 began_s = time.monotonic()
                 await client.status()
                 assert time.monotonic() - began_s < 0.5
+                slo = await client.admin.SetSlo(admin_pb2.SetSloRequest(slo_s=3.5), timeout=5)
+                request = admin_pb2.PinThresholdRequest(share=0.5)
+                pinned = await client.admin.PinThreshold(request, timeout=5)
+                assert (slo.redis_gone, pinned.redis_gone) == (True, True)
+                status = await client.status()
+                assert status.cascades[0].slo_s == 3.5
+                assert status.plan.cascades[0].slo_s == 2.0
                 with pytest.raises(grpc.aio.AioRpcError, match="Redis") as caught:
                     await client.admin.GetPlan(admin_pb2.GetPlanRequest(plan_id=10**6), timeout=5)
                 assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -70,6 +77,18 @@ async def test_a_paused_redis_freezes_plans_and_nothing_else(redis_url: str, red
         assert status.redis_connected
         assert status.telemetry_age_s < 2.0
         await client.plan_where(lambda p: set(p.placement) == set(FOUR))
+
+
+async def test_an_order_right_after_redis_went_says_that_it_waits(
+    redis_url: str, redis_server
+) -> None:
+    async with running_controller(redis_url) as client, renewed(client, *FOUR):
+        await client.plan_where(lambda p: len(p.placement) == 4)
+        request = admin_pb2.SetSloRequest(slo_s=3.5)
+        with paused(redis_server.process):
+            assert (await client.admin.SetSlo(request, timeout=5)).redis_gone
+        await client.plan_where(lambda p: p.cascades["mock"].slo_s == 3.5)
+        assert not (await client.admin.SetSlo(request, timeout=5)).redis_gone
 
 
 async def test_a_start_without_redis_waits_for_it_and_then_restores(

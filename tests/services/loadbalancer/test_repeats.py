@@ -131,6 +131,35 @@ async def test_another_request_under_a_known_id_is_refused_and_says_why() -> Non
             assert field in (error.details() or "")
 
 
+@pytest.mark.parametrize(("first", "second"), [(0, 2), (1, 2), (2, 1), (2, 0), (3, 2), (2, 3)])
+async def test_another_number_of_images_under_a_known_id_is_refused(
+    first: int, second: int
+) -> None:
+    async with running_cluster() as cluster:
+        await cluster.stub.Generate(request(query_id="mine", n=first))
+        num_executed = len(executed(cluster))
+        error = await error_of(cluster.stub.Generate(request(query_id="mine", n=second)))
+        assert error.code() is grpc.StatusCode.ALREADY_EXISTS
+        assert error.details() == "query_id: mine belongs to a request with another n"
+        assert len(executed(cluster)) == num_executed
+
+
+async def test_one_image_is_the_same_request_whether_it_is_said_or_not() -> None:
+    async with running_cluster() as cluster:
+        answer = await cluster.stub.Generate(request(query_id="mine"))
+        assert await cluster.stub.Generate(request(query_id="mine", n=1)) == answer
+
+
+async def test_ids_that_end_like_those_of_a_set_are_free() -> None:
+    async with running_cluster() as cluster:
+        await cluster.stub.Generate(request(query_id="mine-0"))
+        assert (await cluster.stub.Generate(request(query_id="mine"))).query_id == "mine"
+        assert (await cluster.stub.Generate(request(query_id="mine-0", n=1))).image.data
+    async with running_cluster(answers_bytes_max=0) as cluster:
+        await cluster.stub.Generate(request(query_id="mine-0"))
+        assert (await cluster.stub.Generate(request(query_id="mine"))).query_id == "mine"
+
+
 async def test_forgotten_images_are_not_drawn_again_under_their_id() -> None:
     async with running_cluster(answers_bytes_max=0) as cluster:
         await cluster.stub.Generate(request(query_id="mine"))

@@ -31,7 +31,9 @@ class Server(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
         self.bodies.append(json.loads(self.rfile.read(length)))
-        if len(self.bodies) % 2:
+        if "nosuch" in self.path:
+            self._answer(404, {"error": {"message": "Not Found"}})
+        elif len(self.bodies) % 2:
             self._answer(200, {"data": [{"b64_json": "abc"}]})
         else:
             self._answer(429, {"error": {"message": "full"}})
@@ -98,6 +100,18 @@ def test_the_table_names_the_figures(
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("in time", "goodput", "p99", "lag p99", "HTTP 429"))
     assert "[dim]" not in shown
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_run_in_which_every_query_failed_is_a_failure(
+    server: tuple[str, list[dict[str, Any]]],
+    capsys: pytest.CaptureFixture[str],
+    as_json: bool,
+) -> None:
+    with pytest.raises(CliError, match=r"^every query failed: \d+ x HTTP 404") as caught:
+        run_bench(request(url=f"{server[0]}/nosuch"), as_json=as_json)
+    assert caught.value.exit_code == 1
+    assert "HTTP 404" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

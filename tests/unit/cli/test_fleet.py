@@ -140,6 +140,17 @@ def test_taken_port_names_setting_flag_and_variable() -> None:
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["999.1.1.1", "192.0.2.1"])
+@pytest.mark.parametrize("port", [0, 50050])
+def test_a_host_that_is_not_this_machine_is_not_blamed_on_a_port(host: str, port: int) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fleet_of(host=host, controller_port=port)
+    said = str(caught.value)
+    assert said.startswith(f"up.host: cannot listen on {host} (")
+    assert "give an address of this machine with --host or DIFFSERVE_UP_HOST" in said
+    assert "port" not in said
+
+
 def test_free_ports_are_not_those_of_outgoing_connections() -> None:
     ports = {free_port() for _ in range(50)}
     assert ports <= set(LISTENING_PORTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,20 @@ from diffserve.cli.generate import (
     describe_event,
     paths_of,
     print_answer,
+    run_generate,
     time_rows,
     wish_of,
 )
 from diffserve.cli.output import CliError, console_on
 from diffserve.client import Deferred, Done, GeneratedImage, Progress, Queued, Started
-from diffserve.core import Outcome, Preference, Priority
+from diffserve.core import Outcome
 
 IMAGE = GeneratedImage(
     data=b"123",
     media_type="image/png",
     width=64,
     height=48,
-    query_id="q",
+    query_id="8f3-0",
     outcome=Outcome.LIGHT_FALLBACK,
     variant="v-light",
     cascade="c",
@@ -61,15 +63,15 @@ def drawing(**changes: Any) -> Drawing:
 def test_what_was_not_given_stays_absent() -> None:
     wish = wish_of(drawing())
     assert (wish.deadline_s, wish.seed, wish.guidance_scale) == (None, None, None)
-    assert (wish.preference, wish.priority, wish.n) == (Preference.AUTO, Priority.NORMAL, 1)
+    assert (wish.preference, wish.priority, wish.n) == ("auto", "normal", 1)
 
 
 def test_what_was_given_is_sent() -> None:
     wish = wish_of(
         drawing(seed=0, deadline_s=1.5, preference="heavy", n=3, priority="low", tenant="t")
     )
-    assert (wish.seed, wish.deadline_s, wish.preference) == (0, 1.5, Preference.HEAVY)
-    assert (wish.n, wish.priority, wish.tenant) == (3, Priority.LOW, "t")
+    assert (wish.seed, wish.deadline_s, wish.preference) == (0, 1.5, "heavy")
+    assert (wish.n, wish.priority, wish.tenant) == (3, "low", "t")
 
 
 def test_several_images_get_numbers() -> None:
@@ -86,21 +88,37 @@ def test_suffix_chooses_the_encoding(output: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "named"),
     [
-        {"output": "owl"},
-        {"output": "owl.gif"},
-        {"preference": "HEAVY"},
-        {"priority": "urgent"},
-        {"width": 2**31},
-        {"seed": 2**63},
-        {"prompt": "\udcff"},
+        ({"output": "owl"}, "owl: use one of"),
+        ({"output": "owl.gif"}, "owl.gif: use one of"),
+        ({"preference": "HEAVY"}, "--prefer: must be one of auto, light, heavy, not 'HEAVY'"),
+        ({"priority": "urgent"}, "--priority: must be one of high, normal, low, not 'urgent'"),
+        ({"width": 2**31}, "--width: must be"),
+        ({"num_inference_steps": 2**31}, "--steps: must be"),
+        ({"seed": 2**63}, "--seed: must be a whole number from 0 to 9223372036854775807, not 9"),
+        ({"prompt": "\udcff"}, "PROMPT: must be"),
     ],
 )
-def test_what_no_field_can_hold_is_wrong_usage(changes: dict[str, Any]) -> None:
-    with pytest.raises(CliError) as caught:
+def test_what_no_field_can_hold_is_wrong_usage(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(CliError, match="^" + re.escape(named)) as caught:
         wish_of(drawing(**changes))
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"output": "/proc/a.png"}, "--output: cannot write /proc/a.png: "),
+        ({"output": "/proc/a/b.png"}, "--output: cannot write /proc: "),
+        ({"output": "/proc/a.png", "n": 2}, "--output: cannot write /proc/a-0.png: "),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_drawn(
+    changes: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(CliError, match="^" + re.escape(named)):
+        run_generate(drawing(**changes), "127.0.0.1:9", as_json=True)
 
 
 def test_events_are_told_with_their_reason() -> None:
@@ -123,9 +141,18 @@ def test_bars_show_only_stages_that_ran() -> None:
     assert len(rows[1][2]) == pytest.approx(3 * len(rows[0][2]), abs=2)
 
 
-def test_answer_names_variant_confidence_and_unknown_words() -> None:
+def test_answer_names_query_variant_confidence_and_unknown_words() -> None:
     text = io.StringIO()
     print_answer(IMAGE, Path("owl.png"), console_on(text))
-    for part in ("owl.png", "64x48", "v-light", "light_fallback", "0.500", "25 %", "zorblax"):
+    for part in (
+        "8f3-0",
+        "owl.png",
+        "64x48",
+        "v-light",
+        "light_fallback",
+        "0.500",
+        "25 %",
+        "zorblax",
+    ):
         assert part in text.getvalue()
     assert "[because]" in text.getvalue()

@@ -62,6 +62,11 @@ def test_version_as_json() -> None:
     assert json.loads(run("version", "--json").stdout) == {"version": __version__}
 
 
+def test_version_as_an_option() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"diffserve {__version__}\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -69,7 +74,7 @@ def test_version_as_json() -> None:
         (["generate", "an owl"], "--output"),
         (["generate", "an owl", "-o", "owl.gif"], ".webp"),
         (["generate", "an owl", "-o", "owl.png", "--prefer", "medium"], "auto, light, heavy"),
-        (["generate", "an owl", "-o", "owl.png", "--steps", str(10**12)], "cannot be sent"),
+        (["generate", "an owl", "-o", "owl.png", "--steps", str(10**12)], "--steps: must be"),
         (["status", "--watch", "--json"], "exclude"),
         (["top", "--json"], "add --once"),
         (["simulate", "--slo", "inf"], "'--slo': Input should be less than or equal to 86400"),
@@ -85,6 +90,11 @@ def test_version_as_json() -> None:
         (["bench", "--warm-up", "inf"], "'--warm-up': Input should be less"),
         (["what-if", "--duration", "inf"], "'--duration': Input should be less"),
         (["what-if", "--qps", "many"], "--qps: 'many'"),
+        (["threshold", "pin", "-0.1"], "SHARE: must be from 0 to 1, not -0.1"),
+        (["threshold", "pin", "nan"], "SHARE: must be from 0 to 1, not nan"),
+        (["threshold", "pin", "0.1", "--nosuch"], "--nosuch"),
+        (["slo", "set", "-1"], "SECONDS: must be above 0 and at most 86400, not -1"),
+        (["slo", "set", "inf"], "SECONDS: must be above 0 and at most 86400, not inf"),
         (["up", "--catalog", "nosuch"], "no file"),
         (["up", "--log-level", "loud"], "up.log_level"),
         (["up", "--redis-url", "redis://127.0.0.1:1/0", "--catalog", "mock"], "up.redis_url"),

@@ -52,6 +52,7 @@ def test_faults_and_log(tmp_path: Path) -> None:
         (["--cascade", "none"], ConfigError, "catalog"),
         (["--faults", "none.toml"], ConfigError, "faults"),
         (["--log", "/nowhere/log"], CliError, "--log"),
+        (["--speedup", "2"], CliError, "^--speedup: azure is generated, not replayed"),
         (["--json", "--policy", "random", "--policy", "proteus"], CliError, "--json"),
     ],
 )

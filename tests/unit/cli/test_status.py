@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import io
+from typing import Any
+
+import pytest
 
 from diffserve.cli.output import console_on
-from diffserve.cli.status import answered_share, deferred_share, status_page
+from diffserve.cli.status import (
+    aim_text,
+    answered_share,
+    deferred_share,
+    slo_text,
+    status_page,
+)
 from diffserve.rpc.v1 import admin_pb2, controller_pb2
 
 
@@ -70,6 +79,51 @@ def test_page_tells_what_was_learnt_in_words() -> None:
     for part in ("PSI 0.31", "share deferred is held", "40 pairs", "50 % deferred", "1 of 20"):
         assert part in text
     assert "PSI" not in page(full_status())
+
+
+@pytest.mark.parametrize(
+    ("planned", "ordered", "shown"),
+    [
+        ({"slo_s": 4.0}, {"slo_s": 4.0}, "4.0 s"),
+        ({"slo_s": 4.0}, {"slo_s": 4.0, "slo_is_set": True}, "4.0 s set"),
+        ({"slo_s": 2.0}, {"slo_s": 4.0, "slo_is_set": True}, "2.0 s, 4.0 s ordered"),
+        ({}, {"slo_s": 4.0}, "4.0 s"),
+    ],
+)
+def test_the_slo_is_the_one_of_the_plan_in_force(
+    planned: dict[str, Any], ordered: dict[str, Any], shown: str
+) -> None:
+    plan = controller_pb2.CascadePlan(cascade_id="c", **planned)
+    assert slo_text(admin_pb2.CascadeStatus(cascade_id="c", **ordered), plan) == shown
+
+
+@pytest.mark.parametrize(
+    ("planned", "ordered", "shown"),
+    [
+        ({"deferral_target": 0.7}, {}, "70 %"),
+        ({"deferral_target": 0.3, "pinned": True}, {"pinned_share": 0.3}, "30 % pinned"),
+        ({"deferral_target": 0.7}, {"pinned_share": 0.3}, "70 %, 30 % ordered"),
+        (
+            {"deferral_target": 0.5, "pinned": True},
+            {"pinned_share": 0.3},
+            "50 % pinned, 30 % ordered",
+        ),
+        ({"deferral_target": 0.5, "pinned": True}, {}, "50 % pinned, unpinning ordered"),
+    ],
+)
+def test_the_share_deferred_is_the_one_of_the_plan_in_force(
+    planned: dict[str, Any], ordered: dict[str, Any], shown: str
+) -> None:
+    plan = controller_pb2.CascadePlan(cascade_id="c", **planned)
+    assert aim_text(admin_pb2.CascadeStatus(cascade_id="c", **ordered), plan) == shown
+
+
+def test_without_a_plan_there_are_only_orders() -> None:
+    status = admin_pb2.CascadeStatus(cascade_id="c", slo_s=4.0, slo_is_set=True, pinned_share=0.3)
+    assert slo_text(status, None) == "4.0 s ordered"
+    assert aim_text(status, None) == "30 % ordered"
+    assert slo_text(admin_pb2.CascadeStatus(slo_s=4.0), None) == "4.0 s"
+    assert aim_text(admin_pb2.CascadeStatus(), None) == "-"
 
 
 def test_page_without_plan_or_redis_says_so() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
 
 from diffserve.cli.output import console_on
 from diffserve.cli.top import Window, frame, sparkline
-from diffserve.rpc.v1 import admin_pb2
+from diffserve.rpc.v1 import admin_pb2, admin_pb2_grpc
 from diffserve.telemetry.server import free_port
 from tests.unit.cli.test_status import full_status
 
@@ -34,6 +40,7 @@ def text_of(status: admin_pb2.Status, window: Window) -> str:
 def test_one_frame_has_everything() -> None:
     status, window = at((0.0, {"light": 6, "heavy": 2, "expired": 2}))
     status.cascades[0].pinned_share = 0.25
+    status.plan.cascades[0].pinned = True
     status.cascades[0].slo_is_set = True
     text = text_of(status, window)
     for part in ("plan 7", "1.50 qps", "w-0", "80 %", "25 % pinned", "4.0 s set", "since start"):
@@ -59,6 +66,34 @@ def test_sparkline_is_relative_to_its_largest() -> None:
     assert sparkline([0.0, 7.0]) == "▁█"
     assert sparkline([0.0, 0.0]) == ""
     assert len(sparkline([1.0] * 50)) == 20
+
+
+@contextlib.contextmanager
+def controller() -> Iterator[str]:
+    class Admin(admin_pb2_grpc.AdminServicer):
+        def GetStatus(self, request: Any, context: Any) -> admin_pb2.Status:
+            return full_status()
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    admin_pb2_grpc.add_AdminServicer_to_server(Admin(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+def test_without_a_terminal_there_is_one_page() -> None:
+    with controller() as address:
+        done = subprocess.run(
+            [sys.executable, "-m", "diffserve.cli.main", "top", "--address", address],
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    assert done.returncode == 0
+    assert "plan 7" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert done.stderr == ""
 
 
 def test_q_quits_on_a_plain_terminal_even_without_a_controller() -> None:

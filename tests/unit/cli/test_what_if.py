@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -66,13 +67,30 @@ def test_wrong_questions_are_named() -> None:
     for text in ("0", "-1", "nan", "inf", "1e300"):
         with pytest.raises(CliError, match="above 0"):
             parse_list("--qps", text)
-    with pytest.raises(CliError, match="above 0, up to 1000000"):
+    with pytest.raises(CliError, match=r"above 0, up to 10000$"):
         parse_list("--workers", "9" * 400, is_integer=True)
     assert parse_list("--qps", " 1, 2.5 ,") == [1.0, 2.5]
     with pytest.raises(CliError, match="--catalog needs --qps and --workers"):
         run_what_if(asked(qps=""), as_json=True)
     with pytest.raises(ConfigError, match="no 'nosuch' in catalog mock; there is mock"):
         run_what_if(asked(cascade_id="nosuch"), as_json=True)
+
+
+def test_what_would_take_minutes_is_refused_before_anything_is_planned() -> None:
+    said = (
+        "--qps: 1e+06 per second for 120 s are 1.2e+08 queries, of which no simulation takes more "
+        "than 500000; lower --duration, or set it to 0 for the plan alone"
+    )
+    with pytest.raises(CliError, match=re.escape(said)) as caught:
+        run_what_if(asked(qps="4,1e6", duration_s=120.0, catalog="nosuch"), as_json=True)
+    assert caught.value.exit_code == 2
+    with pytest.raises(CliError, match="--workers: '10001' is not one of whole numbers above 0, "):
+        run_what_if(asked(workers="10001", catalog="nosuch"), as_json=True)
+
+
+def test_a_plan_alone_may_be_asked_for_any_load(capsys: pytest.CaptureFixture[str]) -> None:
+    run_what_if(asked(qps="1e6", workers="10000", duration_s=0.0), as_json=True)
+    assert json.loads(capsys.readouterr().out)["rows"][0]["simulation"] is None
 
 
 def test_activated_cascades_can_be_simulated_too(tmp_path: Path) -> None:

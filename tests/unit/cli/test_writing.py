@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from diffserve.cli.output import CliError
-from diffserve.cli.writing import check_writable, make_folder
+from diffserve.cli.writing import check_new, check_writable, make_folder
 
 
 def test_a_file_that_can_be_written_is_as_it_was(tmp_path: Path) -> None:
@@ -19,6 +19,17 @@ def test_a_file_that_can_be_written_is_as_it_was(tmp_path: Path) -> None:
     old.write_text("a,b\n")
     check_writable("--log", str(old))
     assert old.read_text() == "a,b\n"
+
+
+def test_a_file_in_a_folder_that_will_be_made(tmp_path: Path) -> None:
+    check_new("--output", tmp_path / "a" / "b" / "owl.png")
+    check_new("--output", tmp_path / "owl.png")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a").write_text("")
+    with pytest.raises(CliError, match=r"^--output: .*/a is not a folder$"):
+        check_new("--output", tmp_path / "a" / "b" / "owl.png")
+    with pytest.raises(CliError, match="cannot write"):
+        check_new("--output", tmp_path / "a" / "owl.png")
 
 
 def test_a_link_to_nothing_stays(tmp_path: Path) -> None:

@@ -26,6 +26,27 @@ ANSWER = generation_pb2.GenerateResponse(
     reason="because",
     unknown_words=["zebu"],
 )
+RECORDS = {
+    "waits": generation_pb2.QueryRecord(
+        query_id="waits", phase="light_queue", cascade_id="c", age_s=0.5
+    ),
+    "done": generation_pb2.QueryRecord(
+        query_id="done",
+        outcome=common_pb2.OUTCOME_LIGHT,
+        phase="done",
+        cascade_id="c",
+        confidence=0.25,
+        percentile=0.5,
+        age_s=9.0,
+        times=common_pb2.StageTimes(light_execution_s=0.25, total_s=1.5),
+        reason="because",
+        steps=[
+            generation_pb2.QueryStep(
+                name="light_batch", at_s=0.5, variant_id="v", worker_id="w", batch_size=2, plan_id=3
+            )
+        ],
+    ),
+}
 PREVIEW = generation_pb2.GenerateEvent(
     preview=generation_pb2.PreviewEvent(
         image=common_pb2.Image(data=b"light", media_type="image/png"), reason="unsure"
@@ -54,6 +75,14 @@ class Server(generation_pb2_grpc.ImageGenerationServicer):
         answer.CopyFrom(ANSWER)
         answer.others.extend(others)
         return answer
+
+    @status.unary
+    async def GetQuery(
+        self, request: generation_pb2.GetQueryRequest, context: Any
+    ) -> generation_pb2.QueryRecord:
+        if self.failures:
+            raise self.failures.pop(0)
+        return RECORDS[request.query_id]
 
     @status.streaming
     async def GenerateStream(

@@ -39,4 +39,5 @@ def test_errors_answers_and_streams(address: str, tmp_path: Path) -> None:
         for event in client.stream("an owl"):
             assert event
             break  # leaving early must not hang
+        assert client.get_query("done").reason == "because"
     client.close()  # a second time does nothing

@@ -40,7 +40,9 @@ class FakeDoor:
     ) -> generation_pb2.GenerateResponse:
         self.requests.append(request)
         await self._meet_fate()
-        return _answer(request)
+        answer = _answer(request)
+        answer.others.extend(_answer(request) for _ in range(1, request.n))
+        return answer
 
     async def events(
         self, request: generation_pb2.GenerateRequest, budget_s: float = math.inf

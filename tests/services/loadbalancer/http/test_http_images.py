@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from diffserve.errors import (
+    AlreadyExistsError,
     BackendError,
     DeadlineError,
     DiffServeError,
@@ -55,8 +57,8 @@ async def test_every_field_reaches_the_door() -> None:
             guidance_scale=0.0,
             deadline_s=2.5,
         )
-    first, second = sorted(door.requests, key=lambda request: request.parameters.seed)
-    assert (first.parameters.seed, second.parameters.seed) == (7, 8)
+    (first,) = door.requests
+    assert (first.n, first.parameters.seed) == (2, 7)
     assert (first.parameters.width, first.parameters.height) == (64, 128)
     assert first.preference == common_pb2.PREFERENCE_LIGHT
     assert first.parameters.output_format == "webp"
@@ -123,10 +125,74 @@ async def test_bad_parameters_are_named(body: Any, param: str | None, code: str)
 
 
 @pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "text/plain", "application/octet-stream"]
+)
+async def test_a_body_of_another_type_is_told_which_one_is_wanted(content_type: str) -> None:
+    async with serving(FakeDoor()) as client:
+        headers = {"Content-Type": content_type}
+        answer = await client.post(PATH, content='{"prompt": "x"}', headers=headers)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["message"] == "Content-Type: must be application/json"
+    assert (error["param"], error["code"]) == ("Content-Type", "invalid_value")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"prompt": "x"',
+        b'{"prompt": "\xff"}',
+        gzip.compress(b'{"prompt": "x"}'),
+        b'{"prompt": ' + b"[" * 100_000,
+        b'{"prompt": "x", "seed": ' + b"1" * 5000 + b"}",
+    ],
+    ids=["truncated", "not UTF-8", "compressed", "deep", "digits"],
+)
+async def test_a_body_that_cannot_be_read_is_no_json(content: bytes) -> None:
+    async with serving(FakeDoor()) as client:
+        headers = {"Content-Type": "application/json"}
+        answer = await client.post(PATH, content=content, headers=headers)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["code"], error["type"]) == ("invalid_json", "invalid_request_error")
+    assert "JSON" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"size": "wide"}, "size: must be WIDTHxHEIGHT in pixels, or auto"),
+        ({"size": "64x64 "}, "size: must be WIDTHxHEIGHT in pixels, or auto"),
+    ],
+)
+async def test_messages_are_for_people(body: dict[str, Any], message: str) -> None:
+    async with serving(FakeDoor()) as client:
+        text = json.dumps({"prompt": "x", **body})
+        answer = await client.post(PATH, content=text, headers={"Content-Type": "application/json"})
+    assert answer.json()["error"]["message"] == message
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (InputError("parameters.width", "must be 8, not 9"), "size: the width must be 8, not 9"),
+        (InputError("parameters.height", "must be 8, not 9"), "size: the height must be 8, not 9"),
+        (InputError("parameters.seed", "is too large"), "seed: is too large"),
+        (InputError("cascade_id", "no cascade 'x'"), "model: no cascade 'x'"),
+    ],
+)
+async def test_messages_name_the_field_that_was_sent(failure: DiffServeError, message: str) -> None:
+    door = FakeDoor()
+    door.failure = failure
+    async with serving(door) as client:
+        assert (await post(client)).json()["error"]["message"] == message
+
+
+@pytest.mark.parametrize(
     ("failure", "status", "param"),
     [
         (InputError("parameters.width", "too large"), 400, "size"),
-        (InputError("cascade_id", "no such cascade"), 400, "model"),
+        (InputError("cascade_id", "no such cascade"), 404, "model"),
         (OverloadedError("busy", predicted_wait_s=3.0, retry_after_s=1.2), 429, None),
         (UnavailableError("draining"), 503, None),
         (DeadlineError("late"), 504, None),
@@ -146,6 +212,45 @@ async def test_failures_have_their_status(
             if status == 429:
                 assert answer.headers["retry-after"] == "2"
                 assert answer.headers["x-predicted-wait"] == "3.000"
+
+
+async def test_an_idempotency_key_is_the_id_of_the_whole_call() -> None:
+    door = FakeDoor()
+    async with serving(door) as client:
+        for count in (1, 2):
+            body = {"prompt": "x", "n": count}
+            await client.post(PATH, json=body, headers={"Idempotency-Key": "any text"})
+    assert [request.n for request in door.requests] == [1, 2]
+    assert len({request.query_id for request in door.requests}) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (
+            AlreadyExistsError("query_id: ab belongs to another", field="parameters.prompt"),
+            "Idempotency-Key: belongs to a request with another prompt",
+        ),
+        (
+            AlreadyExistsError("query_id: ab belongs to another", field="cascade_id"),
+            "Idempotency-Key: belongs to a request with another model",
+        ),
+        (
+            AlreadyExistsError("query_id: ab was answered before and its image is not kept"),
+            "Idempotency-Key: was answered before and its images are not kept; use another",
+        ),
+    ],
+)
+async def test_a_key_of_another_request_is_named_as_it_was_sent(
+    failure: AlreadyExistsError, message: str
+) -> None:
+    door = FakeDoor()
+    door.failure = failure
+    async with serving(door) as client:
+        answer = await client.post(PATH, json={"prompt": "x"}, headers={"Idempotency-Key": "k"})
+    assert answer.status_code == 409
+    error = answer.json()["error"]
+    assert (error["param"], error["message"]) == ("Idempotency-Key", message)
 
 
 async def test_a_stream_sends_the_preview_and_the_image() -> None:
@@ -184,6 +289,19 @@ async def test_a_client_that_leaves_cancels_its_query(is_streaming: bool) -> Non
                 await asyncio.sleep(0.01)
 
 
+async def test_head_is_get_without_a_body() -> None:
+    async with serving(FakeDoor()) as client:
+        url = (await post(client, response_format="url")).json()["data"][0]["url"]
+        for path in (url, "/", "/v1/models", "/healthz", "/static/playground.js"):
+            whole, head = await client.get(path), await client.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+            for name in ("content-type", "content-length"):
+                assert head.headers[name] == whole.headers[name]
+        assert (await client.head("/v1/images/files/none.png")).status_code == 404
+        assert (await client.head(PATH)).status_code == 405
+        assert (await client.get("/healthz")).json() == {"status": "ok"}
+
+
 async def test_a_body_may_not_be_huge() -> None:
     async with serving(FakeDoor()) as client:
         answer = await post(client, prompt="x" * 300_000)
@@ -197,9 +315,20 @@ async def test_probes_and_models() -> None:
         assert (await client.get("/readyz")).status_code == 503
         assert [m["id"] for m in (await client.get("/v1/models")).json()["data"]] == ["mock"]
         assert (await client.get("/v1/models/mock")).json()["object"] == "model"
-        assert (await client.get("/v1/models/none")).status_code == 404
+        none = await client.get("/v1/models/none")
+        assert none.status_code == 404
+        assert none.json()["error"] == {
+            "message": "model: no cascade 'none'; there is mock",
+            "type": "invalid_request_error",
+            "param": "model",
+            "code": "model_not_found",
+        }
         assert (await client.get("/nowhere")).json()["error"]["message"] == "Not Found"
-        paths = (await client.get("/openapi.json")).json()["paths"]
-        assert {PATH, "/v1/models", "/healthz", "/readyz"} <= set(paths)
+        document = (await client.get("/openapi.json")).json()
+        assert {PATH, "/v1/models", "/healthz", "/readyz"} <= set(document["paths"])
+        told = set(document["paths"][PATH]["post"]["responses"])
+        assert {"400", "404", "409", "default"} <= told
+        assert "422" not in json.dumps(document)
+        assert "HTTPValidationError" not in document["components"]["schemas"]
     async with serving(FakeDoor()) as client:
         assert (await client.get("/readyz")).status_code == 200

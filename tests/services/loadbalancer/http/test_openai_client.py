@@ -7,7 +7,7 @@ import base64
 import openai
 import pytest
 
-from diffserve.errors import OverloadedError
+from diffserve.errors import InputError, OverloadedError
 from tests.services.loadbalancer.http.fake_door import FakeDoor, serving
 
 
@@ -53,6 +53,15 @@ async def test_errors_name_the_parameter() -> None:
         with pytest.raises(openai.BadRequestError) as caught:
             await client.images.generate(prompt="an owl", background="transparent")
         assert caught.value.param == "background"
+
+
+async def test_a_model_that_there_is_not() -> None:
+    door = FakeDoor()
+    door.failure = InputError("cascade_id", "no cascade 'dall-e-9'; there is mock")
+    async with serving(door) as http, client_of(http.base_url) as client:
+        with pytest.raises(openai.NotFoundError) as caught:
+            await client.images.generate(model="dall-e-9", prompt="an owl")
+        assert (caught.value.param, caught.value.code) == ("model", "model_not_found")
 
 
 async def test_a_refusal_is_a_rate_limit() -> None:
