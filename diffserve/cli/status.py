@@ -29,6 +29,8 @@ from diffserve.rpc.v1 import admin_pb2, common_pb2, controller_pb2
 from diffserve.rpc.v1.admin_pb2_grpc import AdminStub
 
 REFRESH_S = 1.0
+SILENT_S = 2.0
+"""Load balancers report several times a second."""
 
 
 def show_status(address: str, *, as_json: bool) -> None:
@@ -73,6 +75,7 @@ def status_page(status: admin_pb2.Status) -> Group:
             plan.stylize("yellow")
     return Group(
         headline(status),
+        *silence_lines(status),
         plan,
         *(Text(""), workers_table(status.workers)),
         *(Text(""), traffic_table(status)),
@@ -94,6 +97,23 @@ def headline(status: admin_pb2.Status) -> Text:
     else:
         line.append(f"   plans every {duration(status.planning_period_s)}", style="not bold")
     return line
+
+
+def silence_lines(status: admin_pb2.Status) -> list[Text]:
+    """Return a line for every load balancer whose figures are old, and one where there is none."""
+    if not status.redis_connected:
+        return []  # the headline says so
+    if not status.loadbalancers:
+        return [Text("no load balancer reports", style="bold red")]
+    return [
+        Text(
+            f"load balancer {row.loadbalancer_id} has been silent for "
+            f"{duration(row.report_age_s)}; its figures are as old",
+            style="bold red",
+        )
+        for row in status.loadbalancers
+        if row.report_age_s > SILENT_S
+    ]
 
 
 def traffic_table(status: admin_pb2.Status) -> Table:

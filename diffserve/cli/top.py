@@ -25,6 +25,7 @@ from diffserve.cli.status import (
     deferred_share,
     headline,
     outcomes_table,
+    silence_lines,
     slo_text,
 )
 from diffserve.cli.workers import workers_table
@@ -125,6 +126,7 @@ def frame(status: admin_pb2.Status, window: Window) -> Group:
         plan.stylize("yellow")
     return Group(
         headline(status),
+        *silence_lines(status),
         plan,
         *(Text(""), demand_table(status, window)),
         *(Text(""), placement_table(status.plan)),

@@ -12,6 +12,7 @@ from diffserve.cli.status import (
     aim_text,
     answered_share,
     deferred_share,
+    silence_lines,
     slo_text,
     status_page,
 )
@@ -138,3 +139,25 @@ def test_shares_count_what_they_should() -> None:
     assert deferred_share(outcomes) == 0.375
     assert answered_share({}) is None
     assert deferred_share({"expired": 1}) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], ["no load balancer reports"]),
+        ([("lb-0", 0.2)], []),
+        (
+            [("lb-0", 8.0), ("lb-1", 0.2)],
+            ["load balancer lb-0 has been silent for 8.0 s; its figures are as old"],
+        ),
+    ],
+)
+def test_load_balancers_that_are_silent_are_named(
+    rows: list[tuple[str, float]], expected: list[str]
+) -> None:
+    status = admin_pb2.Status(redis_connected=True)
+    for name, age_s in rows:
+        status.loadbalancers.add(loadbalancer_id=name, report_age_s=age_s)
+    assert [line.plain for line in silence_lines(status)] == expected
+    status.redis_connected = False
+    assert silence_lines(status) == []
