@@ -163,7 +163,9 @@ async def test_a_stream_tells_of_the_steps(stack: Stack) -> None:
         events = [e async for e in client.stream("owl", num_inference_steps=SECOND)]
         steps = [event for event in events if isinstance(event, Progress)]
         assert 2 <= len(steps) <= 40
-        assert [event.step for event in steps] == sorted(event.step for event in steps)
+        # The heavy variant, if the image is deferred, counts its own.
+        first = steps[0].variant
+        assert steps == sorted(steps, key=lambda event: (event.variant != first, event.step))
 
 
 BAD: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
