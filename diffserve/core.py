@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 PROMPT_BYTES_MAX = 4096
 """Longest prompt that any service takes, UTF-8."""
+NUM_IMAGES_MAX = 10
+"""Most images of one call."""
 SLO_S_MAX = 86400.0
 """Longest duration that may be promised: beyond a day nothing would ever be late."""
 

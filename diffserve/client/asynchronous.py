@@ -17,12 +17,12 @@ from diffserve.client.retries import Retries
 from diffserve.client.tracing import client_span
 from diffserve.client.values import (
     DEFAULT_ADDRESS,
-    NUM_IMAGES_MAX,
     Event,
     GeneratedImage,
     QueryRecord,
     Wish,
 )
+from diffserve.core import NUM_IMAGES_MAX
 from diffserve.errors import BackendError, DiffServeError, InputError
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.status import from_call

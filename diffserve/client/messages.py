@@ -9,7 +9,6 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from diffserve.client.values import (
-    NUM_IMAGES_MAX,
     Deferred,
     Done,
     Event,
@@ -21,7 +20,7 @@ from diffserve.client.values import (
     Started,
     Wish,
 )
-from diffserve.core import Outcome, Preference, Priority
+from diffserve.core import NUM_IMAGES_MAX, Outcome, Preference, Priority
 from diffserve.errors import InputError
 from diffserve.rpc import convert
 from diffserve.rpc.v1 import common_pb2, generation_pb2

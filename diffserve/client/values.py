@@ -9,8 +9,6 @@ from diffserve.core import Outcome, Preference, Priority
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 """Where ``make serve`` and the compose file put the load balancer."""
-NUM_IMAGES_MAX = 10
-"""Most images of one call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

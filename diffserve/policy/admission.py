@@ -8,6 +8,12 @@ from dataclasses import dataclass, replace
 from diffserve.core import RefusalCause
 from diffserve.profiles.latency import LatencyProfile
 
+SLIP = 0.02
+"""Of a predicted wait, what is allowed for the time between batches and for smaller ones."""
+VACANT_S_MAX = 5.0
+"""A variant that nobody served for so long gets no more queries; a worker that restarts is back."""
+VACANT_RETRY_S = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLoad:
@@ -54,14 +60,7 @@ def predicted_answer_s(load: PoolLoad, profile: LatencyProfile) -> float:
     """
     cap = min(load.batch_size_max, profile.batch_size_max)
     size = load.num_ahead + 1 if load.num_ahead < cap else cap
-    return predicted_wait_s(load, profile) + profile.execution_s(size)
-
-
-SLIP = 0.02
-"""Of a predicted wait, what is allowed for the time between batches and for smaller ones."""
-VACANT_RETRY_S = 1.0
-VACANT_S_MAX = 5.0
-"""A variant that nobody served for so long gets no more queries; a worker that restarts is back."""
+    return (1.0 + SLIP) * predicted_wait_s(load, profile) + profile.execution_s(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ def admit(
         return _vacant(vacant_s, budget_s) if vacant_s >= VACANT_S_MAX else None
     if load.num_idle > 0 and not is_hurried:
         return None
-    answer_s = predicted_answer_s(load, profile) + margin_s + SLIP * predicted_wait_s(load, profile)
+    answer_s = predicted_answer_s(load, profile) + margin_s
     if answer_s > budget_s:
         return _refusal(
             f"an answer would take {answer_s:.2f} s and the deadline is in {budget_s:.2f} s",

@@ -26,7 +26,7 @@ class LightPool:
         queue: Waiting queries; those that cannot meet their deadline were taken out.
         profile: Execution seconds by batch size.
         batch_size_max: Planned cap, at least 1.
-        num_workers: Workers that serve the variant, in units of a reference device.
+        num_workers: Workers that serve the variant, in units of the one that is to run the batch.
     """
 
     queue: DeadlineQueue
@@ -105,12 +105,9 @@ def _num_delayed(pool: LightPool, batch: Sequence[Query], margin_s: float, now_s
 
 def _without_hurried(pool: LightPool, margin_s: float, now_s: float) -> tuple[Query, ...]:
     """Return the largest batch of queries that can all make it in a batch of that size."""
-    queue = pool.queue
-    for size in range(min(pool.cap, len(queue)), 1, -1):
-        earliest_s = now_s + margin_s + pool.profile.execution_s(size)
-        if len(queue) - queue.num_due_before(earliest_s) >= size:
-            return _alike((query for query in queue if query.deadline_s >= earliest_s), size)
-    return ()
+    size = _affordable_size(pool.queue, pool.profile, pool.cap, margin_s, now_s)
+    earliest_s = now_s + margin_s + pool.profile.execution_s(size)
+    return _alike((query for query in pool.queue if query.deadline_s >= earliest_s), size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +161,8 @@ def heavy_batch(pool: HeavyPool, margin_s: float, now_s: float) -> HeavyChoice:
         now_s: The caller's clock.
     """
     profile, cap = pool.profile, min(pool.batch_size_max, pool.profile.batch_size_max)
-    size = _affordable_size(pool, cap, margin_s, now_s)
+    needed = min(cap, math.ceil(len(pool.queue) / pool.num_idle))
+    size = _affordable_size(pool.queue, profile, needed, margin_s, now_s)
     execution_s = profile.execution_s(size)
     next_free_s = profile.execution_s(cap) / pool.num_workers
     earliest_s = now_s + margin_s + execution_s
@@ -187,11 +185,12 @@ def batching_pays(profile: LatencyProfile, batch_size: int) -> bool:
     return gain > 1.0 + BATCHING_GAIN_MIN
 
 
-def _affordable_size(pool: HeavyPool, cap: int, margin_s: float, now_s: float) -> int:
-    """Return the largest useful size for which enough queries have the time."""
-    queue = pool.queue
-    for size in range(min(cap, math.ceil(len(queue) / pool.num_idle)), 1, -1):
-        earliest_s = now_s + margin_s + pool.profile.execution_s(size)
+def _affordable_size(
+    queue: DeadlineQueue, profile: LatencyProfile, largest: int, margin_s: float, now_s: float
+) -> int:
+    """Return the largest size, of at most so many, for which enough queries have the time."""
+    for size in range(min(largest, len(queue)), 1, -1):
+        earliest_s = now_s + margin_s + profile.execution_s(size)
         if len(queue) - queue.num_due_before(earliest_s) >= size:
             return size
     return 1

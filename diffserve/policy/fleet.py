@@ -89,11 +89,6 @@ class Fleet:
         """Plan in force, if any."""
         return self._plan
 
-    @property
-    def num_known(self) -> int:
-        """Workers that are remembered: those of the plan, and others that have work to finish."""
-        return len({*self._workers, *self._unreachable})
-
     def planned(self, cascade_id: str) -> CascadePlan | None:
         """Return what the plan in force says of a cascade, if anything."""
         return self._plan.cascades.get(cascade_id) if self._plan else None

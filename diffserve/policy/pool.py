@@ -184,6 +184,7 @@ class Pool:
     def join(self, worker: Worker) -> None:
         """Add a ready worker, busy or idle, at its full speed."""
         self.members[worker.worker_id] = worker
+        self._vacant_from_s = None
         weight = 1.0 / self.slowness(worker)
         self._weights[worker.worker_id] = weight
         self._weight_sum += weight
@@ -244,9 +245,8 @@ class Pool:
         self._add_idle(worker)
 
     def vacant_s(self, now_s: float) -> float:
-        """Return for how long those who asked have found no member; 0 while there is one."""
+        """Return the seconds since somebody first found no member here; 0 while there is one."""
         if self.members:
-            self._vacant_from_s = None
             return 0.0
         if self._vacant_from_s is None:
             self._vacant_from_s = now_s

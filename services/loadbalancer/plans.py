@@ -88,7 +88,12 @@ class PlanFollower:
         self._receive(message)
 
     def _receive(self, message: controller_pb2.Plan) -> None:
-        plan = convert.plan_from_proto(message)
-        self._apply(plan)
+        try:
+            plan = convert.plan_from_proto(message)
+            self._apply(plan)
+        except Exception:
+            # Whatever is wrong with one plan, the next one may be well: nobody else follows them.
+            logger.exception("plan %d cannot be followed", message.plan_id)
+            return
         if plan.placement:
             self.has_plan.set()

@@ -6,7 +6,7 @@ import math
 import re
 
 from diffserve.catalog import Catalog
-from diffserve.core import PROMPT_BYTES_MAX, Cascade, Preference, Priority, Variant
+from diffserve.core import NUM_IMAGES_MAX, PROMPT_BYTES_MAX, Cascade, Preference, Priority, Variant
 from diffserve.errors import InputError
 from diffserve.rpc import convert
 from diffserve.rpc.v1 import common_pb2, generation_pb2
@@ -14,7 +14,6 @@ from diffserve.rpc.v1 import common_pb2, generation_pb2
 NUM_INFERENCE_STEPS_MAX = 200
 GUIDANCE_SCALE_MAX = 50.0
 OUTPUT_FORMATS = ("png", "jpeg", "webp")
-NUM_IMAGES_MAX = 10
 SEED_MAX = 2**63 - 1
 QUERY_ID_LENGTH_MAX = 128
 NAME = re.compile(r"[A-Za-z0-9_-]+")

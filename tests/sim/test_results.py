@@ -83,6 +83,7 @@ def test_overload_is_refused_at_the_door_and_the_rest_is_answered_in_time(
             seed=1,
         )
     )
-    assert metrics["slo_violation_ratio"] <= 0.01
+    # One worker's queue has nobody to even out what a batch takes longer than planned.
+    assert metrics["slo_violation_ratio"] <= (0.01 if num_workers == 1 else 0.0)
     answered_qps = sum(metrics["outcomes"][o] for o in ("light", "heavy", "light_fallback")) / 40.0
     assert answered_qps > 0.95 * capacity_qps

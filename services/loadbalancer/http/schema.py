@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from diffserve.core import NUM_IMAGES_MAX
+
 SIZE_PATTERN = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
-NUM_IMAGES_MAX = 10
 SEED_MAX = 2**63 - 1 - NUM_IMAGES_MAX
 
 

@@ -29,13 +29,23 @@ async def test_a_plan_that_cannot_be_read_does_not_end_the_following(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(plans, "RETRY_S", 0.01)
-    plan = Plan(plan_id=7, placement={}, batch_size_max={}, cascades={})
-    store = Remembered("not json {", json_format.MessageToJson(convert.plan_to_proto(plan)))
+    plans_kept = (
+        Plan(plan_id=plan_id, placement={}, batch_size_max={}, cascades={}) for plan_id in (6, 7)
+    )
+    documents = [json_format.MessageToJson(convert.plan_to_proto(plan)) for plan in plans_kept]
+    store = Remembered("not json {", *documents)
     found: asyncio.Queue[Plan] = asyncio.Queue()
-    follower = PlanFollower("127.0.0.1:1", "lb", cast("TelemetryStore", store), found.put_nowait)
+
+    def apply(plan: Plan) -> None:
+        found.put_nowait(plan)
+        if plan.plan_id == 6:
+            raise KeyError("worker")
+
+    follower = PlanFollower("127.0.0.1:1", "lb", cast("TelemetryStore", store), apply)
     following = asyncio.create_task(follower.run())
     try:
-        assert (await asyncio.wait_for(found.get(), 10.0)).plan_id == 7
+        followed = [await asyncio.wait_for(found.get(), 10.0) for _ in range(2)]
+        assert [plan.plan_id for plan in followed] == [6, 7]
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

@@ -36,16 +36,15 @@ def test_full_batches_ahead_cannot_use_the_same_idle_worker() -> None:
 
 
 def test_refusal_carries_prediction_and_retry_hint() -> None:
-    busy = load(busy_work_s=0.25, num_ahead=8)
+    busy = load(busy_work_s=0.3, num_ahead=8)
     options = {"queue_length": 8, "queue_length_max": 100, "margin_s": 0.05}
-    assert admit(busy, LIGHT, budget_s=1.07, **options) is None
+    assert admit(busy, LIGHT, budget_s=1.12, **options) is None
     refusal = admit(busy, LIGHT, budget_s=0.5, **options)
     assert refusal is not None
-    assert refusal.reason == "an answer would take 1.06 s and the deadline is in 0.50 s"
-    assert refusal.predicted_wait_s == pytest.approx(
-        1.02 * 0.75 + 0.25 + 0.05
-    )  # others fill its batch
-    assert refusal.retry_after_s == pytest.approx(0.565)
+    assert refusal.reason == "an answer would take 1.12 s and the deadline is in 0.50 s"
+    full_batch_s = 0.25  # others fill its batch
+    assert refusal.predicted_wait_s == pytest.approx(1.02 * 0.8 + full_batch_s + 0.05)
+    assert refusal.retry_after_s == pytest.approx(0.616)
 
 
 def test_idle_worker_takes_even_a_hopeless_query_but_not_of_a_hurried_client() -> None:
@@ -82,7 +81,7 @@ def test_none_that_waits_is_made_late(behind_s: tuple[float, ...], is_admitted: 
     refusal = admit(busy, LIGHT, budget_s=0.8, behind_s=behind_s, **options)
     assert (refusal is None) == is_admitted
     if refusal is not None:
-        assert refusal.predicted_wait_s == pytest.approx(0.25 + LIGHT.execution_s(3))
+        assert refusal.predicted_wait_s == pytest.approx(1.02 * 0.25 + LIGHT.execution_s(3))
         assert "cost" in refusal.reason
 
 

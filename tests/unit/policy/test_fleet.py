@@ -62,10 +62,25 @@ def test_workers_that_left_are_forgotten_once_they_have_finished() -> None:
     for number in range(2, 50):
         house.follow(plan({f"w{number}": "light"}, plan_id=number))
         house.lost(f"w{number}")
-    assert house.num_known == 2
+    assert set(house._workers) == {"w1", "w49"}
+    assert set(house._unreachable) == {"w49"}
     house.ended(batch)
     house.follow(plan({"w1": "light"}, plan_id=99))
-    assert (house.num_known, list(house.pool("light").idle)) == (1, ["w1"])
+    assert set(house._workers) == {"w1"}
+    assert not house._unreachable
+    assert list(house.pool("light").idle) == ["w1"]
+
+
+def test_a_pool_is_vacant_since_it_was_found_so_and_not_since_the_time_before() -> None:
+    house = fleet()
+    house.follow(plan({"w1": "light"}, plan_id=1))
+    pool = house.pool("light")
+    assert pool.vacant_s(0.0) == 0.0
+    house.lost("w1")
+    assert (pool.vacant_s(1.0), pool.vacant_s(4.0)) == (0.0, 3.0)
+    house.found("w1")
+    house.lost("w1")
+    assert (pool.vacant_s(60.0), pool.vacant_s(62.0)) == (0.0, 2.0)
 
 
 def test_last_light_worker_lost_a_heavy_one_stands_in_until_it_is_back() -> None:
