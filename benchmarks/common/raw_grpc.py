@@ -1,7 +1,8 @@
 """The baseline of every comparison: one hop of grpc.aio that answers a prepared image.
 
 It serves the same ``ImageGeneration.Generate`` as DiffServe, with the same messages and on the
-same event loop, so that client and payload cancel out in a ratio.
+same event loop, so that client and payload cancel out in a ratio. ``GenerateMany`` shows what an
+open stream alone is worth.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import grpc
 import uvloop
 
 from diffserve.rpc.channel import channel_options, open_channel
+from diffserve.rpc.streams import Outbox, answer_many, join, split
 from diffserve.rpc.v1 import common_pb2, generation_pb2, generation_pb2_grpc
 from diffserve.telemetry.server import free_port
 
@@ -28,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class RawServicer(generation_pb2_grpc.ImageGenerationServicer):
-    """Answers every request at once, or after a pause, with the same bytes; one method of three."""
+    """Answers every request at once, or after a pause, with the same bytes; two methods of four."""
 
     def __init__(self, num_bytes: int, delay_s: float) -> None:
         self._image = common_pb2.Image(data=os.urandom(num_bytes), media_type="image/png")
@@ -49,11 +51,29 @@ class RawServicer(generation_pb2_grpc.ImageGenerationServicer):
             seed=request.parameters.seed,
         )
 
+    async def GenerateMany(  # type: ignore[override]  # grpc takes coroutines that write, too
+        self,
+        request_iterator: AsyncIterator[generation_pb2.GenerateManyRequest],
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> None:
+        """Return the image to every call of a stream."""
+
+        async def answer(
+            request: generation_pb2.GenerateManyRequest,
+            outbox: Outbox[generation_pb2.GenerateManyResponse],
+        ) -> None:
+            response = await self.Generate(request.begin, context)
+            outbox.send(
+                generation_pb2.GenerateManyResponse(call_id=request.call_id, response=response)
+            )
+
+        await answer_many(context, answer, join, split)
+
 
 async def serve(port: int, num_bytes: int, delay_s: float) -> None:
     """Serve until the process is ended."""
     server = grpc.aio.server(options=[*channel_options(), ("grpc.so_reuseport", 0)])
-    servicer = RawServicer(num_bytes, delay_s)  # type: ignore[abstract]  # one method is enough
+    servicer = RawServicer(num_bytes, delay_s)  # type: ignore[abstract]  # two methods are enough
     generation_pb2_grpc.add_ImageGenerationServicer_to_server(servicer, server)
     server.add_insecure_port(f"{LOOPBACK}:{port}")
     await server.start()

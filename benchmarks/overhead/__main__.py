@@ -65,7 +65,7 @@ def main(
 
     No-op models through client, load balancer, worker and scoring, against one hop of raw grpc.aio
     in the same round; then how full a worker with 100 ms batches of 4 is kept, and what a lone
-    query waits for. Takes rounds x (8 x seconds + 3 s), about 3 minutes by default. Ends with
+    query waits for. Takes rounds x (11 x seconds + 3 s), about 4 minutes by default. Ends with
     status 1 where a target is missed.
     """
     parameters = Parameters(rounds=rounds, seconds=seconds)

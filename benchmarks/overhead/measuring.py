@@ -45,7 +45,10 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostRound:
-    """One round with no-op models, by system: ``raw``, ``diffserve`` and ``client``.
+    """One round with no-op models, by system.
+
+    ``raw`` is the baseline, ``diffserve`` is called by the Python client, ``call`` by a gRPC call
+    for every query; ``stream`` is the Python client at the baseline.
 
     Attributes:
         alone: One caller.
@@ -88,8 +91,14 @@ async def cost_rounds(parameters: Parameters, on_progress: OnProgress) -> list[C
             by_stub(raw_address) as raw,
             by_stub(fleet.loadbalancer) as ours,
             AsyncClient(fleet.loadbalancer) as client,
+            AsyncClient(raw_address) as streaming,
         ):
-            calls = {"raw": unary(raw), "diffserve": unary(ours), "client": by_client(client)}
+            calls = {
+                "raw": unary(raw),
+                "diffserve": by_client(client),
+                "call": unary(ours),
+                "stream": by_client(streaming),
+            }
             for call in calls.values():
                 await measure(call, CONCURRENCY, WARM_UP_S)
             rounds = []
@@ -105,19 +114,19 @@ async def cost_rounds(parameters: Parameters, on_progress: OnProgress) -> list[C
 
 async def batch_rounds(parameters: Parameters, on_progress: OnProgress) -> list[BatchRound]:
     """Measure how full the worker is kept, and what a lone query waits for."""
-    async with deployment("batch") as fleet, by_stub(fleet.loadbalancer) as stub:
-        await measure(unary(stub), CONCURRENCY, WARM_UP_S)
+    async with deployment("batch") as fleet, AsyncClient(fleet.loadbalancer) as client:
+        await measure(by_client(client), CONCURRENCY, WARM_UP_S)
         rounds = []
         for number in range(parameters.rounds):
             on_progress(f"round {number + 1} of {parameters.rounds}: batches")
-            ended_s = await _ends(unary(stub), 2.0 * parameters.seconds)
+            ended_s = await _ends(by_client(client), 2.0 * parameters.seconds)
             waits_s: list[float] = []
             added_s: list[float] = []
             end_s = time.monotonic() + parameters.seconds
             while (sent_s := time.monotonic()) < end_s:
-                response = await stub.Generate(request_of(len(waits_s)), timeout=CALL_TIMEOUT_S)
+                image = await client.generate("a red ball", seed=len(waits_s))
                 added_s.append(time.monotonic() - sent_s - BATCH_EXECUTION_S)
-                waits_s.append(response.times.light_queue_s)
+                waits_s.append(image.stage_s["light_queue"])
             rounds.append(
                 BatchRound(
                     rate_qps=batched_qps(ended_s),

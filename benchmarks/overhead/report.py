@@ -91,20 +91,26 @@ def rows_of(costs: Sequence[CostRound], batches: Sequence[BatchRound]) -> list[R
             what="p99, one caller, over raw",
             value=ratios(alone("diffserve", 0.99), raw_p99),
         ),
-        Row(
-            what="p50, one caller, by the Python client, over raw",
-            value=ratios(alone("client", 0.5), raw_p50),
-        ),
-        Row(
-            what=f"answers per second, {many}, by the Python client, over raw",
-            value=ratios(loaded("client"), raw_qps),
+        *(
+            row
+            for name, text in (("call", "a gRPC call each"), ("stream", "raw, on an open stream"))
+            for row in (
+                Row(
+                    what=f"{text}: p50, one caller, over raw",
+                    value=ratios(alone(name, 0.5), raw_p50),
+                ),
+                Row(
+                    what=f"{text}: answers per second, {many}, over raw",
+                    value=ratios(loaded(name), raw_qps),
+                ),
+            )
         ),
         *_absolute(costs),
     ]
 
 
 def _absolute(costs: Sequence[CostRound]) -> list[Row]:
-    names = {"raw": "raw grpc.aio", "diffserve": "DiffServe", "client": "DiffServe, Python client"}
+    names = {"raw": "raw grpc.aio", "diffserve": "DiffServe", "call": "DiffServe, a gRPC call each"}
     rows = []
     for name, text in names.items():
         p50_ms = [1000.0 * r.alone[name].quantile_s(0.5) for r in costs]

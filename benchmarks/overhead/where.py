@@ -12,25 +12,34 @@ from benchmarks.common.closed_loop import measure
 from benchmarks.overhead.cpu import cpu_s, services
 from benchmarks.overhead.measuring import CONCURRENCY, SETTLE_S, WARM_UP_S
 from benchmarks.overhead.primitives import costs
-from benchmarks.overhead.targets import by_stub, deployment, unary
+from benchmarks.overhead.targets import by_client, by_stub, deployment, unary
 from diffserve.cli.output import stderr, stdout, table
+from diffserve.client import AsyncClient
 
 
-async def cpu_by_process(seconds: float) -> dict[int, dict[str, float]]:
-    """Return CPU seconds per query of every process, by the number of callers."""
-    shares: dict[int, dict[str, float]] = {}
-    async with deployment("noop") as fleet, by_stub(fleet.loadbalancer) as stub:
-        await measure(unary(stub), CONCURRENCY, WARM_UP_S)
+async def cpu_by_process(seconds: float) -> dict[str, dict[str, float]]:
+    """Return CPU seconds per query of every process, by who calls."""
+    shares: dict[str, dict[str, float]] = {}
+    async with (
+        deployment("noop") as fleet,
+        by_stub(fleet.loadbalancer) as stub,
+        AsyncClient(fleet.loadbalancer) as client,
+    ):
+        await measure(by_client(client), CONCURRENCY, WARM_UP_S)
         pids = services()
-        for callers in (1, CONCURRENCY):
+        for title, call, callers in (
+            ("1 caller", by_client(client), 1),
+            (f"{CONCURRENCY} callers", by_client(client), CONCURRENCY),
+            (f"{CONCURRENCY}, a call each", unary(stub), CONCURRENCY),
+        ):
             before = {name: cpu_s(pid) for name, pid in pids.items()}
             client_s = time.process_time()
             # Load that is not counted would be paid for all the same.
-            sample = await measure(unary(stub), callers, seconds)
+            sample = await measure(call, callers, seconds)
             count = len(sample.latencies_s)
-            shares[callers] = {"client": (time.process_time() - client_s) / count}
+            shares[title] = {"client": (time.process_time() - client_s) / count}
             for name, pid in pids.items():
-                shares[callers][name] = (cpu_s(pid) - before[name]) / count
+                shares[title][name] = (cpu_s(pid) - before[name]) / count
             await asyncio.sleep(SETTLE_S)
     return shares
 
@@ -49,7 +58,7 @@ def main(
     stdout().print(shown)
     with stderr().status("measuring a deployment"):
         shares = asyncio.run(cpu_by_process(seconds))
-    shown = table("CPU per query, ms", *(f">{callers} callers" for callers in shares))
+    shown = table("CPU per query, ms", *(f">{title}" for title in shares))
     for name in next(iter(shares.values())):
         shown.add_row(name, *(f"{1000 * share[name]:.3f}" for share in shares.values()))
     shown.add_row("sum", *(f"{1000 * sum(share.values()):.3f}" for share in shares.values()))

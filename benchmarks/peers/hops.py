@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.common.closed_loop import Call, Sample, measure
 from benchmarks.common.raw_grpc import raw_server
-from benchmarks.overhead.targets import by_stub, deployment, unary
+from benchmarks.overhead.targets import by_client, by_stub, deployment, unary
 from benchmarks.peers.doors import OK, Door, asked, http_client, posted, serving
 from benchmarks.peers.environments import Peer
 from benchmarks.peers.processes import PeerError, rss_bytes
+from diffserve.client import AsyncClient
 
 if TYPE_CHECKING:
     import aiohttp
@@ -25,7 +26,8 @@ SETTLE_S = 0.3
 TIMEOUT_S = 30.0
 BATCH_MAX, BATCH_S, BATCH_WAIT_S = 4, 0.1, 0.01
 IDEAL_QPS = BATCH_MAX / BATCH_S
-RAW, OURS, OURS_BY_HTTP = "raw grpc.aio", "DiffServe", "DiffServe, by HTTP"
+RAW, OURS = "raw grpc.aio", "DiffServe"
+OURS_BY_CALL, OURS_BY_HTTP = "DiffServe, a gRPC call each", "DiffServe, by HTTP"
 NOOP: Mapping[str, Any] = {
     "seconds": [0.0] * (CONCURRENCY + 1),
     "batch_max": CONCURRENCY,
@@ -85,7 +87,9 @@ async def hop_rounds(
         ours = await stack.enter_async_context(deployment(catalog))
         ready_s, bytes_now = time.monotonic() - began_s, rss_bytes(os.getpid())
         footprints[OURS] = (ready_s, bytes_now - before_bytes)
-        calls[OURS] = unary(await stack.enter_async_context(by_stub(ours.loadbalancer)))
+        ours_client = await stack.enter_async_context(AsyncClient(ours.loadbalancer))
+        calls[OURS] = by_client(ours_client)
+        calls[OURS_BY_CALL] = unary(await stack.enter_async_context(by_stub(ours.loadbalancer)))
         client = await stack.enter_async_context(http_client())
         calls[OURS_BY_HTTP] = _by_openai(client, f"http://{ours.http}/v1/images/generations")
         for peer, is_tuned in as_they_come_and_tuned(peers):

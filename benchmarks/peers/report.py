@@ -153,8 +153,10 @@ def hops_section(found: HopRounds) -> list[str]:
         "(quartiles). DiffServe's way is client, load balancer, worker: every image "
         "is encoded, scored, ranked and decided upon. The peers' is client, server, worker, "
         "without any of that, by HTTP with one client (aiohttp), which DiffServe's HTTP door is "
-        "called with too. Peers that batch wait 1 ms for company, which a lone caller pays. Tuned: "
-        "Ray Serve by RAY_SERVE_THROUGHPUT_OPTIMIZED, its proxy kept; LitServe by fast_queue.",
+        "called with too. DiffServe's Python client keeps a stream open; the baseline begins a "
+        "call for every query, and so does DiffServe's second row. Peers that batch wait 1 ms for "
+        "company, which a lone caller pays. Tuned: Ray Serve by RAY_SERVE_THROUGHPUT_OPTIMIZED, "
+        "its proxy kept; LitServe by fast_queue.",
         "",
         f"| system | p50, 1 caller | p99, 1 caller | answers per s, {CONCURRENCY} callers "
         "| p50, ms | answers per s |",

@@ -13,21 +13,22 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import grpc
-
-from benchmarks.overhead.targets import CALL_TIMEOUT_S, ENVIRONMENT, by_stub, request_of
+from benchmarks.overhead.targets import ENVIRONMENT
 from benchmarks.peers.doors import Door, asked, serving
 from benchmarks.peers.environments import Peer
 from benchmarks.peers.processes import PeerError
+from diffserve.client import (
+    AsyncClient,
+    DeadlineError,
+    DiffServeError,
+    OverloadedError,
+    Retries,
+    UnavailableError,
+)
 from diffserve.core import Outcome
-from diffserve.replay.client import OUTCOMES
 from diffserve.replay.compression import write_catalog
 from diffserve.replay.deployment import DeploymentParameters, deployed
-
-if TYPE_CHECKING:
-    from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationAsyncStub
 
 CATALOG = Path(__file__).resolve().parent / "serial.toml"
 NUM_LEAVING, LEAVING_S, LEAVING_AFTER_S = 8, 1.0, 0.3
@@ -134,9 +135,9 @@ async def diffserve_system(execution_s: float) -> AsyncIterator[System]:
         )
         async with (
             deployed(parameters, lambda line: None) as fleet,
-            by_stub(fleet.loadbalancer) as stub,
+            AsyncClient(fleet.loadbalancer, retries=Retries(num_max=0)) as client,
         ):
-            ask = stub_ask(stub, DEADLINE_S)
+            ask = client_ask(client, DEADLINE_S)
             # The log's clock starts elsewhere; its first arrival is our first query.
             began: list[float] = []
 
@@ -153,29 +154,27 @@ async def diffserve_system(execution_s: float) -> AsyncIterator[System]:
             )
 
 
-def stub_ask(stub: ImageGenerationAsyncStub, deadline_s: float = 0.0) -> Ask:
+def client_ask(client: AsyncClient, deadline_s: float = 0.0) -> Ask:
     """Return how a query is sent to DiffServe.
 
     Args:
-        stub: Of its door.
+        client: Of its door; tries nothing again.
         deadline_s: Of queries whose clients wait for so long or longer; 0: they tell none.
     """
 
     async def ask(number: int, leave_s: float) -> Outcome:
-        request = request_of(number)
-        if 0.0 < deadline_s <= leave_s:
-            request.deadline_s = deadline_s
-        # Leaving is a cancellation: a deadline on the call would be seen by the server.
+        tells = 0.0 < deadline_s <= leave_s
         try:
             async with asyncio.timeout(leave_s):
-                await stub.Generate(request, timeout=CALL_TIMEOUT_S)
-        except TimeoutError:
+                await client.generate(
+                    "a red ball", seed=number, deadline_s=deadline_s if tells else None
+                )
+        except (TimeoutError, DeadlineError):
             return Outcome.EXPIRED
-        except grpc.aio.AioRpcError as failure:
-            # What 503 is by HTTP.
-            if failure.code() is grpc.StatusCode.UNAVAILABLE:
-                return Outcome.REJECTED
-            return OUTCOMES.get(failure.code(), Outcome.FAILED)
+        except (OverloadedError, UnavailableError):  # what 429 and 503 are by HTTP
+            return Outcome.REJECTED
+        except DiffServeError:
+            return Outcome.FAILED
         return Outcome.LIGHT
 
     return ask

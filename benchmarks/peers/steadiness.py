@@ -19,12 +19,11 @@ from benchmarks.overhead.targets import ENVIRONMENT
 from benchmarks.peers.doors import OK, asked, http_client
 from benchmarks.peers.environments import Peer
 from benchmarks.peers.processes import PeerError
-from benchmarks.peers.serial import CATALOG, serving_serially, stub_ask
+from benchmarks.peers.serial import CATALOG, client_ask, serving_serially
+from diffserve.client import AsyncClient, Retries
 from diffserve.core import Outcome
 from diffserve.replay.compression import write_catalog
 from diffserve.replay.deployment import DeploymentParameters, deployed
-from diffserve.rpc.channel import open_channel
-from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationStub
 
 NUM_IN_FLIGHT, EXECUTION_S = 5, 0.5
 UNDER_WAY_S = 0.2
@@ -99,9 +98,9 @@ async def diffserve_running(execution_s: float) -> AsyncIterator[Running]:
         async with contextlib.AsyncExitStack() as stopping:
             fleet = await stopping.enter_async_context(deployed(parameters, lambda line: None))
             # Ends after the deployment, which answers on it while it stops.
-            async with open_channel(fleet.loadbalancer, retries=False) as channel:
+            async with AsyncClient(fleet.loadbalancer, retries=Retries(num_max=0)) as client:
                 yield Running(
-                    ask=stub_ask(ImageGenerationStub(channel)),
+                    ask=client_ask(client),
                     health_url=f"http://{fleet.http}/healthz",
                     stop=stopping.aclose,
                     worker_pid=lambda: services()["worker"],

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 
 from diffserve.client import messages
+from diffserve.client.calls import SharedCalls
 from diffserve.client.retries import Retries
 from diffserve.client.tracing import client_span
 from diffserve.client.values import (
@@ -24,6 +25,7 @@ from diffserve.client.values import (
 )
 from diffserve.core import NUM_IMAGES_MAX
 from diffserve.errors import BackendError, DiffServeError, InputError
+from diffserve.observability.propagation import traceparent_of
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.status import from_call
 from diffserve.rpc.v1 import generation_pb2, generation_pb2_grpc
@@ -55,6 +57,7 @@ class AsyncClient:
         self._retries = retries or Retries()
         self._channel = open_channel(address)
         self._stub = generation_pb2_grpc.ImageGenerationStub(self._channel)
+        self._calls = SharedCalls(self._stub)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -69,6 +72,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connection; calls in progress are cancelled."""
+        await self._calls.close()
         await self._channel.close()
 
     async def generate(self, prompt: str | Wish, /, **wishes: Any) -> GeneratedImage:
@@ -96,7 +100,7 @@ class AsyncClient:
     ) -> tuple[GeneratedImage, ...]:
         """Draw ``n`` images, spread over the workers; all or none. Otherwise like ``generate``."""
         wish = wish_of(prompt, wishes)
-        # Not the stream: nobody listens to what happens on the way, and telling it costs.
+        # Not its own stream: nobody listens to what happens on the way, and telling it costs.
         answer = await self._answer(wish, messages.request_of(wish, uuid.uuid4().hex))
         images = tuple(messages.image_of(image) for image in (answer, *answer.others))
         if len(images) != wish.n:
@@ -113,11 +117,11 @@ class AsyncClient:
             while True:
                 num_tries += 1
                 try:
-                    return await self._stub.Generate(
-                        request, timeout=_timeout_s(end_s), metadata=metadata
+                    return await self._calls.generate(
+                        request, _timeout_s(end_s), traceparent_of(metadata)
                     )
-                except grpc.aio.AioRpcError as error:
-                    failure = from_call(error)
+                except DiffServeError as error:
+                    failure = error
                 await self._pause(failure, num_tries, end_s)
                 _shorten(request, end_s)
 

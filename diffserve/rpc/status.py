@@ -118,6 +118,11 @@ def from_bytes(data: bytes) -> tuple[grpc.StatusCode, DiffServeError]:
     return code, _error(code, status.message or code.name, status)
 
 
+def from_code(code: grpc.StatusCode, details: str) -> DiffServeError:
+    """Return the error of a call that ended with no more than a code."""
+    return _error(code, details or code.name, None)
+
+
 def _error(code: grpc.StatusCode, message: str, status: status_pb2.Status | None) -> DiffServeError:
     details = _Details(status)
     if code is grpc.StatusCode.INVALID_ARGUMENT and details.violation is not None:

@@ -11,8 +11,10 @@ import grpc
 
 from diffserve.observability.propagation import incoming, traceparent_of
 from diffserve.rpc import status
+from diffserve.rpc.streams import answer_many, join, split
 from diffserve.rpc.v1 import generation_pb2, generation_pb2_grpc
 from services.loadbalancer.door import Door
+from services.loadbalancer.many import ManyCalls
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -39,6 +41,15 @@ class ImageGenerationServicer(generation_pb2_grpc.ImageGenerationServicer):
         async with contextlib.aclosing(self._door.events(request, _budget_s(context))) as events:
             async for event in events:
                 yield event
+
+    async def GenerateMany(  # type: ignore[override]  # grpc takes coroutines that write, too
+        self,
+        request_iterator: AsyncIterator[generation_pb2.GenerateManyRequest],
+        context: Context,
+    ) -> None:
+        """Answer every call of an open stream; see the protocol."""
+        calls = ManyCalls(self._door, lambda: _budget_s(context))
+        await answer_many(context, calls.answer, join, split)
 
     @status.unary
     async def GetQuery(  # noqa: D102 - documented in the proto

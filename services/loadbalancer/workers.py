@@ -16,7 +16,7 @@ from diffserve.core import Plan
 from diffserve.errors import DiffServeError
 from diffserve.rpc.channel import open_channel
 from diffserve.rpc.status import from_bytes
-from diffserve.rpc.streams import OpenStream
+from diffserve.rpc.streams import OpenStream, split
 from diffserve.rpc.v1 import worker_pb2, worker_pb2_grpc
 
 logger = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ class WorkerClients:
         return client.stream
 
     def _happened(self, message: worker_pb2.ExecuteEvent) -> None:
-        for event in (message, *message.also):
+        for event in split(message):
             execution = self._executions.get(event.batch_id)
             if execution is None:
                 continue  # it was given up

@@ -10,7 +10,7 @@ import grpc
 
 from diffserve.errors import DiffServeError, UnavailableError
 from diffserve.rpc import status
-from diffserve.rpc.streams import Outbox, answer_many
+from diffserve.rpc.streams import Outbox, answer_many, join
 from diffserve.rpc.v1 import worker_pb2, worker_pb2_grpc
 from services.worker.application import WorkerApplication
 from services.worker.batch import known_variant, parse_batch
@@ -19,8 +19,6 @@ from services.worker.tracing import RunTrace
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-JOINED_BYTES_MAX = 65536
-"""Of a message for several events; larger images travel alone."""
 TOGETHER_S = 0.001
 """A batch that takes no longer tells of its beginning and its end in one message."""
 
@@ -48,7 +46,7 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         self, request_iterator: AsyncIterator[worker_pb2.ExecuteRequest], context: Context
     ) -> None:
         """Run every batch of an open stream; see the protocol."""
-        await answer_many(context, self._execute, _joined)
+        await answer_many(context, self._execute, join)
 
     async def _execute(
         self, request: worker_pb2.ExecuteRequest, outbox: Outbox[worker_pb2.ExecuteEvent]
@@ -181,21 +179,6 @@ async def _is_over_soon(run: BatchRun) -> bool:
     await run.stirred.wait()
     timer.cancel()
     return run.released.is_set()
-
-
-def _joined(events: list[worker_pb2.ExecuteEvent]) -> list[worker_pb2.ExecuteEvent]:
-    """Return as few messages as may be for events in order, none of them large."""
-    messages: list[worker_pb2.ExecuteEvent] = []
-    room_bytes = 0
-    for event in events:
-        num_bytes = event.ByteSize()
-        if num_bytes <= room_bytes:
-            messages[-1].also.append(event)
-            room_bytes -= num_bytes
-        else:
-            messages.append(event)
-            room_bytes = JOINED_BYTES_MAX - num_bytes
-    return messages
 
 
 async def _progress(run: BatchRun) -> AsyncIterator[worker_pb2.StepProgress]:

@@ -16,8 +16,8 @@ from diffserve.catalog import load_catalog
 
 
 def cost(raw_s: float, ours_s: float, raw_qps: int, ours_qps: int) -> CostRound:
-    alone = {"raw": raw_s, "diffserve": ours_s, "client": ours_s}
-    loaded = {"raw": raw_qps, "diffserve": ours_qps, "client": ours_qps}
+    alone = {"raw": raw_s, "diffserve": ours_s, "call": ours_s, "stream": raw_s}
+    loaded = {"raw": raw_qps, "diffserve": ours_qps, "call": ours_qps, "stream": raw_qps}
     return CostRound(
         alone={name: Sample((seconds,), 1.0) for name, seconds in alone.items()},
         loaded={name: Sample((0.01,) * count, 1.0) for name, count in loaded.items()},

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error, response_schema_conformance
 
+from diffserve.rpc.status import from_bytes
+from diffserve.rpc.streams import split
 from diffserve.rpc.v1 import common_pb2, generation_pb2
 from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationStub
 from tests.e2e.stack import Stack, running_stack
@@ -119,15 +121,69 @@ def test_any_grpc_request_gets_an_image_or_an_error_that_names_the_fault(stack: 
                 else:
                     assert stub.Generate(request, timeout=10).image.data
             except grpc.RpcError as error:
-                assert error.code() in CODES, (error.code(), error.details())
-                assert error.details()
-                assert "metadata" not in str(error.details()), "the answer was too long to be read"
-                if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-                    named = str(error.details()).split(":")[0].removeprefix("parameters.")
-                    assert named in {*fields, *fields["parameters"]}, error.details()
+                names_the_fault(error.code(), str(error.details()), every(fields))
 
         fuzz()
     assert draws(stack)
+
+
+def names_the_fault(code: grpc.StatusCode, details: str, names: set[str]) -> None:
+    assert code in CODES, (code, details)
+    assert details
+    assert "metadata" not in details, "the answer was too long to be read"
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        named = details.split(":")[0].removeprefix("parameters.")
+        assert named in names, details
+
+
+CALLS = st.lists(
+    st.tuples(st.integers(0, 3), st.one_of(st.none(), st.just("leave"), REQUESTS)), max_size=6
+)
+
+
+def test_any_calls_on_one_stream_are_each_over_once(stack: Stack) -> None:
+    with grpc.insecure_channel(stack.door) as channel:
+        stub = ImageGenerationStub(channel)  # type: ignore[no-untyped-call,unused-ignore]
+
+        @given(calls=CALLS, is_joined=st.booleans())
+        @settings(MODEST, max_examples=NUM_GRPC)
+        def fuzz(calls: list[tuple[int, Any]], is_joined: bool) -> None:
+            messages = []
+            for call_id, kind in calls:
+                message = generation_pb2.GenerateManyRequest(call_id=call_id)
+                try:
+                    if kind == "leave":
+                        message.leave.SetInParent()
+                    elif kind is not None:
+                        message.begin.CopyFrom(message_of(kind))
+                except (UnicodeEncodeError, ValueError):
+                    continue
+                messages.append(message)
+            num_left = sum(message.HasField("leave") for message in messages)
+            if is_joined and messages:
+                messages[0].also.extend(messages[1:])
+                del messages[1:]
+            names = {"call", "call_id"}
+            for _, kind in calls:
+                names |= every(kind) if isinstance(kind, dict) else set()
+            replies = [
+                reply
+                for message in stub.GenerateMany(iter(messages), timeout=20)
+                for reply in split(message)
+            ]
+            for reply in replies:
+                if not reply.HasField("response"):
+                    code, error = from_bytes(reply.status)
+                    names_the_fault(code, str(error), names)
+            num_begun = sum(1 for m in messages for part in split(m) if not part.HasField("leave"))
+            assert num_begun - num_left <= len(replies) <= num_begun
+
+        fuzz()
+    assert draws(stack)
+
+
+def every(fields: dict[str, Any]) -> set[str]:
+    return {*fields, *fields["parameters"]}
 
 
 def test_bytes_that_are_no_message_harm_nobody(stack: Stack) -> None:

@@ -25,35 +25,41 @@ _sym_db = _symbol_database.Default()
 from diffserve.rpc.v1 import common_pb2 as diffserve_dot_rpc_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!diffserve/rpc/v1/generation.proto\x12\x10\x64iffserve.rpc.v1\x1a\x1d\x64iffserve/rpc/v1/common.proto\"\x96\x02\n\x0fGenerateRequest\x12:\n\nparameters\x18\x01 \x01(\x0b\x32&.diffserve.rpc.v1.GenerationParameters\x12\x12\n\ncascade_id\x18\x02 \x01(\t\x12\x30\n\npreference\x18\x03 \x01(\x0e\x32\x1c.diffserve.rpc.v1.Preference\x12\x17\n\ndeadline_s\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\t\n\x01n\x18\x05 \x01(\x05\x12\x10\n\x08query_id\x18\x06 \x01(\t\x12,\n\x08priority\x18\x07 \x01(\x0e\x32\x1a.diffserve.rpc.v1.Priority\x12\x0e\n\x06tenant\x18\x08 \x01(\tB\r\n\x0b_deadline_s\"\xaa\x03\n\x10GenerateResponse\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12&\n\x05image\x18\x02 \x01(\x0b\x32\x17.diffserve.rpc.v1.Image\x12*\n\x07outcome\x18\x03 \x01(\x0e\x32\x19.diffserve.rpc.v1.Outcome\x12\x12\n\nvariant_id\x18\x04 \x01(\t\x12\x12\n\ncascade_id\x18\x05 \x01(\t\x12\x17\n\nconfidence\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\npercentile\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x0c\n\x04seed\x18\x08 \x01(\x03\x12+\n\x05times\x18\t \x01(\x0b\x32\x1c.diffserve.rpc.v1.StageTimes\x12\x0f\n\x07plan_id\x18\n \x01(\x03\x12\x11\n\tworker_id\x18\x0b \x01(\t\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12\x15\n\runknown_words\x18\r \x03(\t\x12\x32\n\x06others\x18\x0e \x03(\x0b\x32\".diffserve.rpc.v1.GenerateResponseB\r\n\x0b_confidenceB\r\n\x0b_percentile\"\xb9\x02\n\rGenerateEvent\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12/\n\x06queued\x18\x02 \x01(\x0b\x32\x1d.diffserve.rpc.v1.QueuedEventH\x00\x12\x31\n\x07started\x18\x03 \x01(\x0b\x32\x1e.diffserve.rpc.v1.StartedEventH\x00\x12\x31\n\x07preview\x18\x04 \x01(\x0b\x32\x1e.diffserve.rpc.v1.PreviewEventH\x00\x12\x32\n\x04\x64one\x18\x05 \x01(\x0b\x32\".diffserve.rpc.v1.GenerateResponseH\x00\x12\x33\n\x08progress\x18\x06 \x01(\x0b\x32\x1f.diffserve.rpc.v1.ProgressEventH\x00\x12\r\n\x05index\x18\x07 \x01(\x05\x42\x07\n\x05\x65vent\"D\n\rProgressEvent\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x11\n\tnum_steps\x18\x03 \x01(\x05\"M\n\x0bQueuedEvent\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x05\x12\x18\n\x10predicted_wait_s\x18\x03 \x01(\x01\"I\n\x0cStartedEvent\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x12\n\nbatch_size\x18\x03 \x01(\x05\"n\n\x0cPreviewEvent\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.diffserve.rpc.v1.Image\x12\x17\n\nconfidence\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x03 \x01(\tB\r\n\x0b_confidence\"#\n\x0fGetQueryRequest\x12\x10\n\x08query_id\x18\x01 \x01(\t\"\xb6\x02\n\x0bQueryRecord\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12*\n\x07outcome\x18\x02 \x01(\x0e\x32\x19.diffserve.rpc.v1.Outcome\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x12\n\ncascade_id\x18\x04 \x01(\t\x12\x17\n\nconfidence\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\npercentile\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x61ge_s\x18\x07 \x01(\x01\x12+\n\x05times\x18\x08 \x01(\x0b\x32\x1c.diffserve.rpc.v1.StageTimes\x12\x0e\n\x06reason\x18\t \x01(\t\x12*\n\x05steps\x18\n \x03(\x0b\x32\x1b.diffserve.rpc.v1.QueryStepB\r\n\x0b_confidenceB\r\n\x0b_percentile\"\x83\x01\n\tQueryStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x61t_s\x18\x02 \x01(\x01\x12\x12\n\nvariant_id\x18\x03 \x01(\t\x12\x11\n\tworker_id\x18\x04 \x01(\t\x12\x12\n\nbatch_size\x18\x05 \x01(\x05\x12\x0f\n\x07plan_id\x18\x06 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03\x32\x8a\x02\n\x0fImageGeneration\x12Q\n\x08Generate\x12!.diffserve.rpc.v1.GenerateRequest\x1a\".diffserve.rpc.v1.GenerateResponse\x12V\n\x0eGenerateStream\x12!.diffserve.rpc.v1.GenerateRequest\x1a\x1f.diffserve.rpc.v1.GenerateEvent0\x01\x12L\n\x08GetQuery\x12!.diffserve.rpc.v1.GetQueryRequest\x1a\x1d.diffserve.rpc.v1.QueryRecordb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!diffserve/rpc/v1/generation.proto\x12\x10\x64iffserve.rpc.v1\x1a\x1d\x64iffserve/rpc/v1/common.proto\"\x96\x02\n\x0fGenerateRequest\x12:\n\nparameters\x18\x01 \x01(\x0b\x32&.diffserve.rpc.v1.GenerationParameters\x12\x12\n\ncascade_id\x18\x02 \x01(\t\x12\x30\n\npreference\x18\x03 \x01(\x0e\x32\x1c.diffserve.rpc.v1.Preference\x12\x17\n\ndeadline_s\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\t\n\x01n\x18\x05 \x01(\x05\x12\x10\n\x08query_id\x18\x06 \x01(\t\x12,\n\x08priority\x18\x07 \x01(\x0e\x32\x1a.diffserve.rpc.v1.Priority\x12\x0e\n\x06tenant\x18\x08 \x01(\tB\r\n\x0b_deadline_s\"\xaa\x03\n\x10GenerateResponse\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12&\n\x05image\x18\x02 \x01(\x0b\x32\x17.diffserve.rpc.v1.Image\x12*\n\x07outcome\x18\x03 \x01(\x0e\x32\x19.diffserve.rpc.v1.Outcome\x12\x12\n\nvariant_id\x18\x04 \x01(\t\x12\x12\n\ncascade_id\x18\x05 \x01(\t\x12\x17\n\nconfidence\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\npercentile\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x0c\n\x04seed\x18\x08 \x01(\x03\x12+\n\x05times\x18\t \x01(\x0b\x32\x1c.diffserve.rpc.v1.StageTimes\x12\x0f\n\x07plan_id\x18\n \x01(\x03\x12\x11\n\tworker_id\x18\x0b \x01(\t\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12\x15\n\runknown_words\x18\r \x03(\t\x12\x32\n\x06others\x18\x0e \x03(\x0b\x32\".diffserve.rpc.v1.GenerateResponseB\r\n\x0b_confidenceB\r\n\x0b_percentile\"\xd9\x01\n\x13GenerateManyRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x03\x12\x32\n\x05\x62\x65gin\x18\x02 \x01(\x0b\x32!.diffserve.rpc.v1.GenerateRequestH\x00\x12+\n\x05leave\x18\x03 \x01(\x0b\x32\x1a.diffserve.rpc.v1.CallLeftH\x00\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\x12\x33\n\x04\x61lso\x18\x05 \x03(\x0b\x32%.diffserve.rpc.v1.GenerateManyRequestB\x06\n\x04\x63\x61ll\"\n\n\x08\x43\x61llLeft\"\xb1\x01\n\x14GenerateManyResponse\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x03\x12\x36\n\x08response\x18\x02 \x01(\x0b\x32\".diffserve.rpc.v1.GenerateResponseH\x00\x12\x10\n\x06status\x18\x03 \x01(\x0cH\x00\x12\x34\n\x04\x61lso\x18\x04 \x03(\x0b\x32&.diffserve.rpc.v1.GenerateManyResponseB\x08\n\x06result\"\xb9\x02\n\rGenerateEvent\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12/\n\x06queued\x18\x02 \x01(\x0b\x32\x1d.diffserve.rpc.v1.QueuedEventH\x00\x12\x31\n\x07started\x18\x03 \x01(\x0b\x32\x1e.diffserve.rpc.v1.StartedEventH\x00\x12\x31\n\x07preview\x18\x04 \x01(\x0b\x32\x1e.diffserve.rpc.v1.PreviewEventH\x00\x12\x32\n\x04\x64one\x18\x05 \x01(\x0b\x32\".diffserve.rpc.v1.GenerateResponseH\x00\x12\x33\n\x08progress\x18\x06 \x01(\x0b\x32\x1f.diffserve.rpc.v1.ProgressEventH\x00\x12\r\n\x05index\x18\x07 \x01(\x05\x42\x07\n\x05\x65vent\"D\n\rProgressEvent\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x11\n\tnum_steps\x18\x03 \x01(\x05\"M\n\x0bQueuedEvent\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x05\x12\x18\n\x10predicted_wait_s\x18\x03 \x01(\x01\"I\n\x0cStartedEvent\x12\x12\n\nvariant_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x12\n\nbatch_size\x18\x03 \x01(\x05\"n\n\x0cPreviewEvent\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.diffserve.rpc.v1.Image\x12\x17\n\nconfidence\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x03 \x01(\tB\r\n\x0b_confidence\"#\n\x0fGetQueryRequest\x12\x10\n\x08query_id\x18\x01 \x01(\t\"\xb6\x02\n\x0bQueryRecord\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12*\n\x07outcome\x18\x02 \x01(\x0e\x32\x19.diffserve.rpc.v1.Outcome\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x12\n\ncascade_id\x18\x04 \x01(\t\x12\x17\n\nconfidence\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\npercentile\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x61ge_s\x18\x07 \x01(\x01\x12+\n\x05times\x18\x08 \x01(\x0b\x32\x1c.diffserve.rpc.v1.StageTimes\x12\x0e\n\x06reason\x18\t \x01(\t\x12*\n\x05steps\x18\n \x03(\x0b\x32\x1b.diffserve.rpc.v1.QueryStepB\r\n\x0b_confidenceB\r\n\x0b_percentile\"\x83\x01\n\tQueryStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x61t_s\x18\x02 \x01(\x01\x12\x12\n\nvariant_id\x18\x03 \x01(\t\x12\x11\n\tworker_id\x18\x04 \x01(\t\x12\x12\n\nbatch_size\x18\x05 \x01(\x05\x12\x0f\n\x07plan_id\x18\x06 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03\x32\xed\x02\n\x0fImageGeneration\x12Q\n\x08Generate\x12!.diffserve.rpc.v1.GenerateRequest\x1a\".diffserve.rpc.v1.GenerateResponse\x12V\n\x0eGenerateStream\x12!.diffserve.rpc.v1.GenerateRequest\x1a\x1f.diffserve.rpc.v1.GenerateEvent0\x01\x12\x61\n\x0cGenerateMany\x12%.diffserve.rpc.v1.GenerateManyRequest\x1a&.diffserve.rpc.v1.GenerateManyResponse(\x01\x30\x01\x12L\n\x08GetQuery\x12!.diffserve.rpc.v1.GetQueryRequest\x1a\x1d.diffserve.rpc.v1.QueryRecordb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'diffserve.rpc.v1.generation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRIORITY']._serialized_start=1932
-  _globals['_PRIORITY']._serialized_end=2026
+  _globals['_PRIORITY']._serialized_start=2344
+  _globals['_PRIORITY']._serialized_end=2438
   _globals['_GENERATEREQUEST']._serialized_start=87
   _globals['_GENERATEREQUEST']._serialized_end=365
   _globals['_GENERATERESPONSE']._serialized_start=368
   _globals['_GENERATERESPONSE']._serialized_end=794
-  _globals['_GENERATEEVENT']._serialized_start=797
-  _globals['_GENERATEEVENT']._serialized_end=1110
-  _globals['_PROGRESSEVENT']._serialized_start=1112
-  _globals['_PROGRESSEVENT']._serialized_end=1180
-  _globals['_QUEUEDEVENT']._serialized_start=1182
-  _globals['_QUEUEDEVENT']._serialized_end=1259
-  _globals['_STARTEDEVENT']._serialized_start=1261
-  _globals['_STARTEDEVENT']._serialized_end=1334
-  _globals['_PREVIEWEVENT']._serialized_start=1336
-  _globals['_PREVIEWEVENT']._serialized_end=1446
-  _globals['_GETQUERYREQUEST']._serialized_start=1448
-  _globals['_GETQUERYREQUEST']._serialized_end=1483
-  _globals['_QUERYRECORD']._serialized_start=1486
-  _globals['_QUERYRECORD']._serialized_end=1796
-  _globals['_QUERYSTEP']._serialized_start=1799
-  _globals['_QUERYSTEP']._serialized_end=1930
-  _globals['_IMAGEGENERATION']._serialized_start=2029
-  _globals['_IMAGEGENERATION']._serialized_end=2295
+  _globals['_GENERATEMANYREQUEST']._serialized_start=797
+  _globals['_GENERATEMANYREQUEST']._serialized_end=1014
+  _globals['_CALLLEFT']._serialized_start=1016
+  _globals['_CALLLEFT']._serialized_end=1026
+  _globals['_GENERATEMANYRESPONSE']._serialized_start=1029
+  _globals['_GENERATEMANYRESPONSE']._serialized_end=1206
+  _globals['_GENERATEEVENT']._serialized_start=1209
+  _globals['_GENERATEEVENT']._serialized_end=1522
+  _globals['_PROGRESSEVENT']._serialized_start=1524
+  _globals['_PROGRESSEVENT']._serialized_end=1592
+  _globals['_QUEUEDEVENT']._serialized_start=1594
+  _globals['_QUEUEDEVENT']._serialized_end=1671
+  _globals['_STARTEDEVENT']._serialized_start=1673
+  _globals['_STARTEDEVENT']._serialized_end=1746
+  _globals['_PREVIEWEVENT']._serialized_start=1748
+  _globals['_PREVIEWEVENT']._serialized_end=1858
+  _globals['_GETQUERYREQUEST']._serialized_start=1860
+  _globals['_GETQUERYREQUEST']._serialized_end=1895
+  _globals['_QUERYRECORD']._serialized_start=1898
+  _globals['_QUERYRECORD']._serialized_end=2208
+  _globals['_QUERYSTEP']._serialized_start=2211
+  _globals['_QUERYSTEP']._serialized_end=2342
+  _globals['_IMAGEGENERATION']._serialized_start=2441
+  _globals['_IMAGEGENERATION']._serialized_end=2806
 # @@protoc_insertion_point(module_scope)

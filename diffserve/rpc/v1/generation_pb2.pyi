@@ -206,6 +206,105 @@ class GenerateResponse(_message.Message):
 Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
 
 @_typing.final
+class GenerateManyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    BEGIN_FIELD_NUMBER: _builtins.int
+    LEAVE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    ALSO_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.int
+    """Chosen by the client; unique among the calls of the stream that are not over."""
+    traceparent: _builtins.str
+    """Of `begin`: W3C traceparent of the caller's span; empty: it has none."""
+    @_builtins.property
+    def begin(self) -> Global___GenerateRequest:
+        """Begins a call. An RPC deadline is that of the whole stream: use `deadline_s` for this one's."""
+
+    @_builtins.property
+    def leave(self) -> Global___CallLeft:
+        """The caller leaves, as by cancelling Generate; the call is over and has no answer."""
+
+    @_builtins.property
+    def also(self) -> _containers.RepeatedCompositeFieldContainer[Global___GenerateManyRequest]:
+        """More of the same, in order; none of these has any itself."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.int = ...,
+        begin: Global___GenerateRequest | None = ...,
+        leave: Global___CallLeft | None = ...,
+        traceparent: _builtins.str = ...,
+        also: _abc.Iterable[Global___GenerateManyRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begin", b"begin", "call", b"call", "leave", b"leave"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "begin", b"begin", "call", b"call", "call_id", b"call_id", "leave", b"leave", "traceparent", b"traceparent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["begin", "leave"]  # noqa: Y015
+    _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_call) -> _WhichOneofReturnType_call | None: ...
+
+Global___GenerateManyRequest: _TypeAlias = GenerateManyRequest  # noqa: Y015
+
+@_typing.final
+class CallLeft(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallLeft: _TypeAlias = CallLeft  # noqa: Y015
+
+@_typing.final
+class GenerateManyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ALSO_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.int
+    """Which call is answered."""
+    status: _builtins.bytes
+    """Why there are none: what the status of Generate would be, a google.rpc.Status in bytes."""
+    @_builtins.property
+    def response(self) -> Global___GenerateResponse:
+        """Its images."""
+
+    @_builtins.property
+    def also(self) -> _containers.RepeatedCompositeFieldContainer[Global___GenerateManyResponse]:
+        """Answers to others that were ready before this message left, 64 KiB in all; none of these has
+        any itself.
+        """
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.int = ...,
+        response: Global___GenerateResponse | None = ...,
+        status: _builtins.bytes = ...,
+        also: _abc.Iterable[Global___GenerateManyResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "result", b"result", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "call_id", b"call_id", "response", b"response", "result", b"result", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["response", "status"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___GenerateManyResponse: _TypeAlias = GenerateManyResponse  # noqa: Y015
+
+@_typing.final
 class GenerateEvent(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

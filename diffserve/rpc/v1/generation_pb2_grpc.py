@@ -57,6 +57,11 @@ class ImageGenerationStub(object):
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_generation__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=diffserve_dot_rpc_dot_v1_dot_generation__pb2.GenerateEvent.FromString,
                 _registered_method=True)
+        self.GenerateMany = channel.stream_stream(
+                '/diffserve.rpc.v1.ImageGeneration/GenerateMany',
+                request_serializer=diffserve_dot_rpc_dot_v1_dot_generation__pb2.GenerateManyRequest.SerializeToString,
+                response_deserializer=diffserve_dot_rpc_dot_v1_dot_generation__pb2.GenerateManyResponse.FromString,
+                _registered_method=True)
         self.GetQuery = channel.unary_unary(
                 '/diffserve.rpc.v1.ImageGeneration/GetQuery',
                 request_serializer=diffserve_dot_rpc_dot_v1_dot_generation__pb2.GetQueryRequest.SerializeToString,
@@ -97,6 +102,16 @@ class ImageGenerationServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GenerateMany(self, request_iterator, context):
+        """Generate for any number of calls, on a stream that stays open: for clients with many queries, as
+        a message costs half as much as a call. Calls are answered as they are ready, each once. A fault
+        of one is its `status` and disturbs no other. Closing the sending side lets calls finish; when
+        the stream breaks, all of its callers have left.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetQuery(self, request, context):
         """Tells where a query stands, or how it ended, while the load balancer remembers it.
         """
@@ -116,6 +131,11 @@ def add_ImageGenerationServicer_to_server(servicer, server):
                     servicer.GenerateStream,
                     request_deserializer=diffserve_dot_rpc_dot_v1_dot_generation__pb2.GenerateRequest.FromString,
                     response_serializer=diffserve_dot_rpc_dot_v1_dot_generation__pb2.GenerateEvent.SerializeToString,
+            ),
+            'GenerateMany': grpc.stream_stream_rpc_method_handler(
+                    servicer.GenerateMany,
+                    request_deserializer=diffserve_dot_rpc_dot_v1_dot_generation__pb2.GenerateManyRequest.FromString,
+                    response_serializer=diffserve_dot_rpc_dot_v1_dot_generation__pb2.GenerateManyResponse.SerializeToString,
             ),
             'GetQuery': grpc.unary_unary_rpc_method_handler(
                     servicer.GetQuery,
@@ -190,6 +210,33 @@ class ImageGeneration(object):
             '/diffserve.rpc.v1.ImageGeneration/GenerateStream',
             diffserve_dot_rpc_dot_v1_dot_generation__pb2.GenerateRequest.SerializeToString,
             diffserve_dot_rpc_dot_v1_dot_generation__pb2.GenerateEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateMany(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/diffserve.rpc.v1.ImageGeneration/GenerateMany',
+            diffserve_dot_rpc_dot_v1_dot_generation__pb2.GenerateManyRequest.SerializeToString,
+            diffserve_dot_rpc_dot_v1_dot_generation__pb2.GenerateManyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,12 @@ class ImageGenerationStub:
     preview, deferred, the final image. The last event of each image is its `done`; the stream ends
     with the last of these.
     """
+    GenerateMany: _grpc.StreamStreamMultiCallable[_generation_pb2.GenerateManyRequest, _generation_pb2.GenerateManyResponse]
+    """Generate for any number of calls, on a stream that stays open: for clients with many queries, as
+    a message costs half as much as a call. Calls are answered as they are ready, each once. A fault
+    of one is its `status` and disturbs no other. Closing the sending side lets calls finish; when
+    the stream breaks, all of its callers have left.
+    """
     GetQuery: _grpc.UnaryUnaryMultiCallable[_generation_pb2.GetQueryRequest, _generation_pb2.QueryRecord]
     """Tells where a query stands, or how it ended, while the load balancer remembers it."""
 
@@ -84,6 +90,12 @@ class ImageGenerationAsyncStub(ImageGenerationStub):
     """Draws `n` images and tells what happens on the way: queued, started, steps, the light image as
     preview, deferred, the final image. The last event of each image is its `done`; the stream ends
     with the last of these.
+    """
+    GenerateMany: _aio.StreamStreamMultiCallable[_generation_pb2.GenerateManyRequest, _generation_pb2.GenerateManyResponse]  # type: ignore[assignment]
+    """Generate for any number of calls, on a stream that stays open: for clients with many queries, as
+    a message costs half as much as a call. Calls are answered as they are ready, each once. A fault
+    of one is its `status` and disturbs no other. Closing the sending side lets calls finish; when
+    the stream breaks, all of its callers have left.
     """
     GetQuery: _aio.UnaryUnaryMultiCallable[_generation_pb2.GetQueryRequest, _generation_pb2.QueryRecord]  # type: ignore[assignment]
     """Tells where a query stands, or how it ended, while the load balancer remembers it."""
@@ -123,6 +135,18 @@ class ImageGenerationServicer(metaclass=_abc_1.ABCMeta):
         """Draws `n` images and tells what happens on the way: queued, started, steps, the light image as
         preview, deferred, the final image. The last event of each image is its `done`; the stream ends
         with the last of these.
+        """
+
+    @_abc_1.abstractmethod
+    def GenerateMany(
+        self,
+        request_iterator: _MaybeAsyncIterator[_generation_pb2.GenerateManyRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_generation_pb2.GenerateManyResponse], _abc.AsyncIterator[_generation_pb2.GenerateManyResponse]]:
+        """Generate for any number of calls, on a stream that stays open: for clients with many queries, as
+        a message costs half as much as a call. Calls are answered as they are ready, each once. A fault
+        of one is its `status` and disturbs no other. Closing the sending side lets calls finish; when
+        the stream breaks, all of its callers have left.
         """
 
     @_abc_1.abstractmethod

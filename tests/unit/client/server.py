@@ -11,6 +11,7 @@ import grpc
 
 from diffserve.errors import DiffServeError
 from diffserve.rpc import status
+from diffserve.rpc.streams import Outbox, answer_many, join, split
 from diffserve.rpc.v1 import common_pb2, generation_pb2, generation_pb2_grpc
 
 ANSWER = generation_pb2.GenerateResponse(
@@ -55,17 +56,43 @@ PREVIEW = generation_pb2.GenerateEvent(
 
 
 class Server(generation_pb2_grpc.ImageGenerationServicer):
-    """Fails as often as there are failures, then answers; or hangs after the preview."""
+    """Fails as often as there are failures, then answers; or hangs, streams after the preview."""
 
     def __init__(self, *failures: DiffServeError, hangs: bool = False) -> None:
         self.failures = list(failures)
         self.requests: list[generation_pb2.GenerateRequest] = []
+        self.streams: list[Any] = []
+        self.left: list[int] = []
+        self.was_asked = asyncio.Event()
         self.was_cancelled = asyncio.Event()
         self._hangs = hangs
 
-    @status.unary
-    async def Generate(
-        self, request: generation_pb2.GenerateRequest, context: Any
+    async def GenerateMany(self, request_iterator: Any, context: Any) -> None:
+        self.streams.append(context)
+        await answer_many(context, self._answer, join, split)
+
+    async def _answer(
+        self,
+        request: generation_pb2.GenerateManyRequest,
+        outbox: Outbox[generation_pb2.GenerateManyResponse],
+    ) -> None:
+        if request.HasField("leave"):
+            self.left.append(request.call_id)
+            self.was_cancelled.set()
+            return
+        self.was_asked.set()
+        if self._hangs:
+            self.requests.append(request.begin)
+            return
+        reply = generation_pb2.GenerateManyResponse(call_id=request.call_id)
+        try:
+            reply.response.CopyFrom(self._generated(request.begin))
+        except DiffServeError as error:
+            reply.status = status.to_bytes(error)
+        outbox.send(reply)
+
+    def _generated(
+        self, request: generation_pb2.GenerateRequest
     ) -> generation_pb2.GenerateResponse:
         self.requests.append(request)
         if self.failures:
@@ -108,11 +135,11 @@ class Server(generation_pb2_grpc.ImageGenerationServicer):
 
 
 @contextlib.asynccontextmanager
-async def running(servicer: Server) -> AsyncIterator[str]:
-    """Serve on a free port of loopback; yield the address."""
+async def running(servicer: Server, port: int = 0) -> AsyncIterator[str]:
+    """Serve on a port of loopback, a free one by default; yield the address."""
     server = grpc.aio.server()
     generation_pb2_grpc.add_ImageGenerationServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:
         yield f"127.0.0.1:{port}"

@@ -11,7 +11,8 @@ from typing import Any, cast
 import grpc
 import pytest
 
-from diffserve.rpc.streams import OpenStream, Outbox, answer_many
+from diffserve.rpc.streams import JOINED_BYTES_MAX, OpenStream, Outbox, answer_many, join, split
+from diffserve.rpc.v1.generation_pb2 import GenerateManyResponse as Reply
 
 WAIT_S = 10.0
 Stream = OpenStream[bytes, bytes]
@@ -166,3 +167,44 @@ async def test_a_request_that_cannot_be_sent_gives_the_stream_up(
         await stream.close()
     assert len(caller.broken) == 1
     assert "a request was not sent" in caplog.text
+
+
+def said(call_id: int, size: int = 0) -> Reply:
+    return Reply(call_id=call_id, status=bytes(size))
+
+
+def test_small_messages_travel_together_and_large_ones_alone() -> None:
+    half = JOINED_BYTES_MAX // 2
+    asked = [said(1), said(2), said(3, half), said(4, half), said(5, 2 * half), said(6)]
+    packed = join(asked)
+    assert [[reply.call_id for reply in split(message)] for message in packed] == [
+        [1, 2, 3],
+        [4],
+        [5],
+        [6],
+    ]
+    assert all(message.ByteSize() < 2.1 * JOINED_BYTES_MAX for message in packed)
+
+
+def test_nothing_is_lost_that_somebody_has_nested() -> None:
+    nested = said(1)
+    nested.also.append(said(2))
+    nested.also[0].also.append(said(3))
+    assert [reply.call_id for reply in split(nested)] == [1, 2, 3]
+
+
+async def test_requests_that_wait_are_joined() -> None:
+    echo, caller = Echo(), Caller()
+    packs: list[list[bytes]] = []
+
+    def noted(requests: list[bytes]) -> list[bytes]:
+        packs.append(list(requests))
+        return requests
+
+    async with connected(echo) as (_, method):
+        stream = Stream(method, caller.on_reply, caller.on_broken, noted)
+        for _ in range(5):
+            stream.send(b"1")
+        await until(caller, replies=5)
+        await stream.close()
+    assert packs[0] == [b"1"] * 5
