@@ -13,6 +13,7 @@ from typing import Any
 import diffserve
 from diffserve.config import PREFIX, SharedSettings, UpSettings, WorkerSettings, load_settings
 from diffserve.errors import ConfigError
+from diffserve.rpc.listening import host_problem
 from diffserve.telemetry.server import find_server_binary, free_port, server_command
 
 LOOPBACK = "127.0.0.1"
@@ -221,7 +222,11 @@ def _ports(settings: UpSettings, workers: int) -> dict[str, int]:
         ConfigError: the host is not this machine's, or a port is taken or asked for twice; names
             the setting.
     """
-    _check_host(settings.host)
+    if problem := host_problem(settings.host):
+        raise ConfigError(
+            f"up.host: cannot listen on {settings.host} ({problem}); give an address of this "
+            f"machine with --host or {PREFIX}UP_HOST, 0.0.0.0 for all of them"
+        )
     wanted = {
         "controller": ("controller_port", settings.controller_port),
         "loadbalancer": ("loadbalancer_port", settings.loadbalancer_port),
@@ -245,18 +250,6 @@ def _ports(settings: UpSettings, workers: int) -> dict[str, int]:
         )
         candidate = candidate and candidate + 1
     return ports
-
-
-def _check_host(host: str) -> None:
-    """Listen on any port: where that fails, none will do."""
-    with socket.socket() as probe:
-        try:
-            probe.bind((host, 0))
-        except OSError as error:
-            raise ConfigError(
-                f"up.host: cannot listen on {host} ({_why(error)}); give an address of this "
-                f"machine with --host or {PREFIX}UP_HOST, 0.0.0.0 for all of them"
-            ) from None
 
 
 def _claim(host: str, setting: str, port: int) -> int:

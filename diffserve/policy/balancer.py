@@ -288,17 +288,17 @@ class Balancer:
         was_refused: bool = False,
         is_worker_lost: bool = False,
         busy_s: float = 0.0,
+        why: str = "",
     ) -> list[Action]:
-        """Close a batch: queries without a result lost their worker and run again.
+        """Close a batch: queries without a result run again, but not for ever.
 
         Args:
             batch_id: Which batch.
             now_s: The caller's clock.
-            was_refused: The worker did not take it (draining, variant not resident); that does
-                not count as a try.
+            was_refused: The worker did not take it; that does not count as a try.
             is_worker_lost: Do not use the worker again before it is found.
-            busy_s: The worker refused because it is busy for somebody else, for about so long; it
-                is tried again after that.
+            busy_s: It refused as it is busy for somebody else, and is tried again after that.
+            why: What queries hear that run no more; empty: that their workers were lost.
         """
         batch = self._batches.get(batch_id)
         if batch is None:
@@ -307,7 +307,8 @@ class Balancer:
         for query_id in batch.query_ids:
             progress = self._book.running(batch_id, query_id)
             if progress is not None:
-                actions += self._retry(progress, now_s, is_a_try=not was_refused)
+                progress.num_retries += not was_refused
+                actions += self._retry(progress, now_s, why)
         del self._batches[batch_id]
         self._shadows.ended(batch_id)
         if is_worker_lost:
@@ -368,10 +369,9 @@ class Balancer:
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _retry(self, progress: Progress, now_s: float, *, is_a_try: bool) -> list[Action]:
-        progress.num_retries += is_a_try
+    def _retry(self, progress: Progress, now_s: float, why: str) -> list[Action]:
         if progress.num_retries > self._parameters.num_retries_max:
-            return [self._give_up(progress, "its workers were lost")]
+            return [self._give_up(progress, why or "its workers were lost")]
         if progress.has_light_image:
             self._stages.enqueue_heavy(progress, now_s)
         elif progress.is_bypassed and self._bypass_reason(progress.query, now_s):

@@ -20,6 +20,7 @@ from diffserve.config import SharedSettings
 from diffserve.errors import ConfigError
 from diffserve.observability.server import metrics_server
 from diffserve.rpc.channel import channel_options
+from diffserve.rpc.listening import host_problem
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ async def serve(
         exposition: Returns the metrics in Prometheus's text format.
 
     Raises:
-        ConfigError: a port is taken.
+        ConfigError: the host is not this machine's, or a port is taken.
     """
     names = [endpoint.name for endpoint in endpoints]
     state = Health(names)
@@ -100,6 +101,12 @@ async def serve(
     reflection.enable_server_reflection(
         [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
     )
+    # gRPC does not tell a wrong host from a port that is taken.
+    if problem := host_problem(settings.host):
+        raise ConfigError(
+            f"host: cannot listen on {settings.host} ({problem}); give an address of this machine, "
+            "0.0.0.0 for all of them"
+        )
     try:
         bound = server.add_insecure_port(f"{settings.host}:{port}")
     except RuntimeError:

@@ -290,7 +290,8 @@ class Dispatcher:
     def _ended(self, batch: Batch, plan_id: int, failure: Failure | None) -> None:
         was_refused = failure is not None and not failure.has_started and failure.code in REFUSALS
         busy_s = _busy_s(failure.error) if failure is not None and was_refused else 0.0
-        is_worker_lost = failure is not None and busy_s == 0.0 and failure.code is not INVALID_BATCH
+        is_invalid = failure is not None and failure.code is INVALID_BATCH
+        is_worker_lost = failure is not None and busy_s == 0.0 and not is_invalid
         if failure is not None:
             logger.log(
                 logging.DEBUG if busy_s > 0.0 else logging.WARNING,
@@ -312,6 +313,7 @@ class Dispatcher:
                 was_refused=was_refused,
                 is_worker_lost=is_worker_lost,
                 busy_s=busy_s,
+                why=f"no worker runs it: {failure.error}" if failure and is_invalid else "",
             )
         )
         if is_worker_lost:

@@ -233,7 +233,11 @@ async def test_batch_that_no_worker_would_run_takes_none_out() -> None:
     async with running_cluster(num_workers=1) as cluster:
         worker = cluster.workers["w1"]
         worker.finds_wrong = "bad"
-        assert await code_of(cluster.stub.Generate(request("bad 0.9"))) is grpc.StatusCode.INTERNAL
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await cluster.stub.Generate(request("bad 0.9"))
+        assert caught.value.code() is grpc.StatusCode.INTERNAL
+        why = "no worker runs it: queries.0.parameters.prompt: is wrong"
+        assert caught.value.details() == why
         assert "w1" in cluster.application.balancer.pool("mock-light").members
         assert await _outcome(cluster, "an owl 0.9") == LIGHT
 
