@@ -42,7 +42,7 @@ EXPERIMENTS = ("E7", "E1", "E2", "E3", "E4", "E5", "E6")
 QUICK_CASCADE = CascadeParameters(duration_s=135.0, time_compression=4.0)
 ROUNDS, SECONDS = 5, 2.0
 QUICK_ROUNDS, QUICK_SECONDS = 1, 1.0
-CAN_BE_TUNED = ("ray", "bentoml", "mosec")
+CAN_BE_TUNED = ("ray", "bentoml", "mosec", "pytriton")
 """Whose queue can be given a length."""
 
 

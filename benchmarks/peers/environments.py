@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,7 @@ from benchmarks.peers.processes import ROOT, PeerError
 HOME = ROOT / "build" / "peers"
 LOOPBACK = "127.0.0.1"
 INSTALL_TIMEOUT_S = 900.0
+SYSTEM_PYTHON = "/usr/bin/python3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,8 @@ class Peer:
         has_cascade: Whether there is an adapter for the cascade.
         drops_left: Whether it drops what waits when its client leaves.
         tuned: Variables with which it is faster than as it comes; empty: none that we know.
+        pythons: What its environment's Python may report as version, to be taken from the system
+            where ours is another; empty: any.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Peer:
     has_cascade: bool = False
     drops_left: bool = False
     tuned: Mapping[str, str] = field(default_factory=dict)
+    pythons: Sequence[str] = ()
 
     @property
     def directory(self) -> Path:
@@ -61,6 +67,9 @@ class Peer:
         # What BentoML batches are lists.
         if self.name == "bentoml" and kind == "worker":
             return {"numbers": [number]}
+        if self.name == "pytriton":
+            row = {"name": "number", "shape": [1, 1], "datatype": "INT32", "data": [number]}
+            return {"inputs": [row]}
         return {"number": number}
 
 
@@ -100,6 +109,15 @@ PEERS = {
             path="/v1/models/mock:predict",
             health_path="/v2/health/live",
         ),
+        Peer(
+            name="pytriton",
+            title="PyTriton",
+            requirement="nvidia-pytriton==0.7.0",
+            path="/v2/models/mock/infer",
+            health_path="/v2/health/live",
+            # Its Triton brings an interpreter that later standard libraries do not run on.
+            pythons=tuple(f"3.11.{patch}" for patch in range(5)),
+        ),
     )
 }
 
@@ -124,10 +142,29 @@ def install(peer: Peer) -> None:
     if stamp.exists() and stamp.read_text(encoding="utf-8") == peer.requirement:
         return
     peer.directory.parent.mkdir(parents=True, exist_ok=True)
-    _run((sys.executable, "-m", "venv", str(peer.directory)))
+    _run((python_of(peer), "-m", "venv", "--clear", str(peer.directory)))
     pip = (str(peer.directory / "bin" / "python"), "-m", "pip", "install", "--quiet")
     _run((*pip, "--disable-pip-version-check", peer.requirement))
     stamp.write_text(peer.requirement, encoding="utf-8")
+
+
+def python_of(peer: Peer) -> str:
+    """Return the Python that the peer's environment is made with.
+
+    Raises:
+        PeerError: it runs on none that is here.
+    """
+    if not peer.pythons or platform.python_version() in peer.pythons:
+        return sys.executable
+    say = "import platform; print(platform.python_version())"
+    with contextlib.suppress(OSError):
+        told = subprocess.run((SYSTEM_PYTHON, "-c", say), capture_output=True, text=True)
+        if told.stdout.strip() in peer.pythons:
+            return SYSTEM_PYTHON
+    raise PeerError(
+        f"not installed: needs Python {peer.pythons[0]} to {peer.pythons[-1]}, here or at "
+        f"{SYSTEM_PYTHON}"
+    )
 
 
 def installed_bytes(peer: Peer) -> int:

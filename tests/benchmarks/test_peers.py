@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from benchmarks.peers import environments
 from benchmarks.peers.__main__ import EXPERIMENTS, chosen
 from benchmarks.peers.adapters.mock import CONFIG_VARIABLE, Device
 from benchmarks.peers.cascade import (
@@ -29,7 +32,7 @@ from benchmarks.peers.cascade import (
     metrics_of,
     scene_of,
 )
-from benchmarks.peers.environments import PEERS
+from benchmarks.peers.environments import PEERS, python_of
 from benchmarks.peers.hops import as_they_come_and_tuned
 from benchmarks.peers.processes import (
     ROOT,
@@ -387,3 +390,14 @@ async def test_a_peer_that_ends_at_once_says_why(tmp_path: Path) -> None:
     with pytest.raises(PeerError, match="no such model"):
         async with running(launch, never):
             pass
+
+
+def test_a_peer_that_needs_another_python_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = replace(PEERS["pytriton"], pythons=("3.2.1", "3.2.6"))
+    with pytest.raises(PeerError, match=r"needs Python 3\.2\.1 to 3\.2\.6"):
+        python_of(peer)
+    monkeypatch.setattr(environments, "SYSTEM_PYTHON", "/no/such/python")
+    with pytest.raises(PeerError, match="/no/such/python"):
+        python_of(peer)
+    assert python_of(PEERS["mosec"]) == sys.executable
+    assert python_of(replace(peer, pythons=(platform.python_version(),))) == sys.executable
