@@ -8,15 +8,14 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from diffserve.bench.replies import Status, Told
+from diffserve.client import AsyncClient
 from diffserve.core import Outcome
 from diffserve.errors import ConfigError
-from diffserve.replay.client import CONNECT_TIMEOUT_S, Call, Target
-from diffserve.rpc.channel import open_channel
-from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationStub
+from diffserve.replay.client import CONNECT_TIMEOUT_S, ONCE, Call, Target
 from diffserve.sim.workload import Arrival
 
 if TYPE_CHECKING:
@@ -55,14 +54,14 @@ class Door(Protocol):
 class GrpcDoor:
     """DiffServe's own door; queries carry the SLO as their deadline."""
 
-    stub: Any
+    client: AsyncClient
     target: Target
 
     async def ask(self, index: int, arrival: Arrival, began_s: float) -> Ending:
-        """Ask by the unary method."""
-        answer = await Call(self.stub, self.target, began_s).made(index, arrival)
+        """Ask by the Python client."""
+        answer = await Call(self.client, self.target, began_s).made(index, arrival)
         if answer.outcome.is_answered:
-            stages = {name: float(getattr(answer.times, f"{name}_s")) for name in STAGES}
+            stages = {name: answer.stage_s[name] for name in STAGES}
             first = stages["light_queue"] + stages["light_execution"] + stages["scoring"]
             told = Told(
                 outcome=answer.outcome,
@@ -164,10 +163,9 @@ async def grpc_door(target: Target) -> AsyncIterator[Door]:
     Raises:
         TimeoutError: nobody listens.
     """
-    async with open_channel(target.address) as channel:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await channel.channel_ready()
-        yield GrpcDoor(ImageGenerationStub(channel), target)
+    async with AsyncClient(target.address, retries=ONCE) as client:
+        await client.connect(CONNECT_TIMEOUT_S)
+        yield GrpcDoor(client, target)
 
 
 @contextlib.asynccontextmanager

@@ -70,6 +70,18 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    async def connect(self, timeout_s: float) -> None:
+        """Connect now instead of with the first call.
+
+        Args:
+            timeout_s: How long to wait for a server.
+
+        Raises:
+            TimeoutError: none answers.
+        """
+        async with asyncio.timeout(timeout_s):
+            await self._channel.channel_ready()
+
     async def close(self) -> None:
         """Close the connection; calls in progress are cancelled."""
         await self._calls.close()

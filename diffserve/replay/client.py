@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import grpc
-
+from diffserve.client import AsyncClient, GeneratedImage, Retries, Wish
 from diffserve.core import Outcome
-from diffserve.errors import InputError
+from diffserve.errors import DeadlineError, DiffServeError, InputError, OverloadedError
 from diffserve.replay.open_loop import lag_quantile_s, send_all
-from diffserve.rpc import convert
-from diffserve.rpc.channel import open_channel
-from diffserve.rpc.status import from_call
-from diffserve.rpc.v1 import common_pb2, generation_pb2
-from diffserve.rpc.v1.generation_pb2_grpc import ImageGenerationStub
 from diffserve.sim.quality import WINDOW_S
 from diffserve.sim.report import Recorder
 from diffserve.sim.workload import Arrival
 
-CALL_MARGIN_S = 30.0
-"""A call outlives its deadline by this, so that a late answer is counted as what it is."""
 CONNECT_TIMEOUT_S = 5.0
 SOONEST_S = 0.001
 """Budget of a query that could only be sent after its deadline: the field must be above 0."""
 
-OUTCOMES = {
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Outcome.REJECTED,
-    grpc.StatusCode.DEADLINE_EXCEEDED: Outcome.EXPIRED,
-}
-"""What a call without an answer means; every other status is a failure."""
+ONCE = Retries(num_max=0)
+"""A query that is refused counts as refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +36,7 @@ class Answer:
         variant_id: Who drew the image; empty without one.
         cascade_id: Which cascade served it; empty without an answer.
         error: What the deployment said instead of an answer.
-        times: Where the time went, by the load balancer's clock; zeros without an answer.
+        stage_s: Stage -> seconds, by the load balancer's clock; empty without an answer.
         num_bytes: Of the encoded image.
     """
 
@@ -62,13 +49,13 @@ class Answer:
     variant_id: str = ""
     cascade_id: str = ""
     error: str = ""
-    times: common_pb2.StageTimes = field(default_factory=common_pb2.StageTimes)
+    stage_s: Mapping[str, float] = field(default_factory=dict)
     num_bytes: int = 0
 
     @property
     def is_bypassed(self) -> bool:
         """Whether it went to the heavy variant without a light image."""
-        return self.outcome is Outcome.HEAVY and not self.times.light_execution_s
+        return self.outcome is Outcome.HEAVY and not self.stage_s["light_execution"]
 
 
 def numbered_prompt(prompt_id: int) -> str:
@@ -142,7 +129,7 @@ async def replay(
 
     async def one(index: int, arrival: Arrival, began_s: float) -> None:
         recorder.arrived(arrival.arrival_s)
-        answer = await Call(stub, target, began_s).made(index, arrival)
+        answer = await Call(client, target, began_s).made(index, arrival)
         _check_answer(answer, target)
         ended_s = answer.arrival_s + answer.latency_s
         deadline_s = answer.arrival_s + target.slo_s
@@ -153,11 +140,9 @@ async def replay(
         )
         answers.append(answer)
 
-    async with open_channel(target.address) as channel:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await channel.channel_ready()
-        stub = ImageGenerationStub(channel)
-        await _check_cascade(stub, target)
+    async with AsyncClient(target.address, retries=ONCE) as client:
+        await client.connect(CONNECT_TIMEOUT_S)
+        await _check_cascade(client, target)
         try:
             await send_all(arrivals, one, on_progress)
         except* InputError as several:
@@ -165,7 +150,7 @@ async def replay(
     return Replayed(recorder, sorted(answers, key=lambda answer: answer.index))
 
 
-async def _check_cascade(stub: Any, target: Target) -> None:
+async def _check_cascade(client: AsyncClient, target: Target) -> None:
     """Find out whether the cascade is known, by a query that is refused for its deadline if so.
 
     Raises:
@@ -174,13 +159,11 @@ async def _check_cascade(stub: Any, target: Target) -> None:
     """
     if not target.cascade_id:
         return
-    refused = generation_pb2.GenerateRequest(cascade_id=target.cascade_id, deadline_s=0.0)
     try:
-        await stub.Generate(refused, timeout=CONNECT_TIMEOUT_S)
-    except grpc.aio.AioRpcError as failure:
-        error = from_call(failure)
-        if not (isinstance(error, InputError) and error.field == "deadline_s"):
-            raise error from None
+        await client.generate("", cascade=target.cascade_id, deadline_s=0.0)
+    except InputError as error:
+        if error.field != "deadline_s":
+            raise
 
 
 def _check_answer(answer: Answer, target: Target) -> None:
@@ -198,34 +181,32 @@ class Call:
     """One call by gRPC.
 
     Attributes:
-        stub: Of the load balancer.
+        client: Of the load balancer; tries nothing again.
         target: What is asked for.
         began_s: When the replay began, monotonic.
     """
 
-    stub: Any
+    client: AsyncClient
     target: Target
     began_s: float
 
     async def made(self, index: int, arrival: Arrival) -> Answer:
         """Make one call; every way in which it can end is an outcome."""
         sent_s = time.monotonic() - self.began_s
-        left_s = max(SOONEST_S, arrival.arrival_s + self.target.slo_s - sent_s)
-        request = generation_pb2.GenerateRequest(
-            parameters=common_pb2.GenerationParameters(
-                prompt=self.target.prompt_of(arrival.prompt_id), seed=index
-            ),
-            cascade_id=self.target.cascade_id,
-            deadline_s=left_s,
+        wish = Wish(
+            prompt=self.target.prompt_of(arrival.prompt_id),
+            seed=index,
+            cascade=self.target.cascade_id,
+            deadline_s=max(SOONEST_S, arrival.arrival_s + self.target.slo_s - sent_s),
         )
-        response: generation_pb2.GenerateResponse | None = None
+        image: GeneratedImage | None = None
         outcome, error = Outcome.FAILED, ""
         try:
-            response = await self.stub.Generate(request, timeout=left_s + CALL_MARGIN_S)
-            outcome = convert.outcome_from_proto(response.outcome) or Outcome.FAILED
-        except grpc.aio.AioRpcError as failure:
-            outcome = OUTCOMES.get(failure.code(), Outcome.FAILED)
-            error = f"{failure.code().name}: {failure.details()}"
+            image = await self.client.generate(wish)
+            outcome = image.outcome
+        except DiffServeError as failure:
+            outcome = _outcome_of(failure)
+            error = f"{type(failure).__name__}: {failure}"
         return Answer(
             index=index,
             prompt_id=arrival.prompt_id,
@@ -233,9 +214,16 @@ class Call:
             lag_s=sent_s - arrival.arrival_s,
             latency_s=time.monotonic() - self.began_s - arrival.arrival_s,
             outcome=outcome,
-            variant_id=response.variant_id if response else "",
-            cascade_id=response.cascade_id if response else "",
+            variant_id=image.variant if image else "",
+            cascade_id=image.cascade if image else "",
             error=error,
-            times=response.times if response else common_pb2.StageTimes(),
-            num_bytes=len(response.image.data) if response else 0,
+            stage_s=image.stage_s if image else {},
+            num_bytes=len(image.data) if image else 0,
         )
+
+
+def _outcome_of(failure: DiffServeError) -> Outcome:
+    """Return what a call without an answer means."""
+    if isinstance(failure, OverloadedError):
+        return Outcome.REJECTED
+    return Outcome.EXPIRED if isinstance(failure, DeadlineError) else Outcome.FAILED

@@ -11,7 +11,6 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_status import rpc_status
 
 from diffserve.cli.output import CliError
 from diffserve.cli.replay import COLUMNS, Request, prompts_of, run_replay, write_log
@@ -19,7 +18,8 @@ from diffserve.core import Outcome
 from diffserve.embedded.captions import split_words, vocabulary
 from diffserve.errors import ConfigError, InputError
 from diffserve.replay.client import Answer
-from diffserve.rpc.status import to_status
+from diffserve.rpc.status import to_bytes
+from diffserve.rpc.streams import split
 from diffserve.rpc.v1 import common_pb2, generation_pb2, generation_pb2_grpc
 from diffserve.sim.workload import WorkloadParameters
 
@@ -94,14 +94,21 @@ class Door(generation_pb2_grpc.ImageGenerationServicer):
         self.requests: list[generation_pb2.GenerateRequest] = []
         self.answering = "mock"
 
-    def Generate(self, request: generation_pb2.GenerateRequest, context: Any) -> Any:
-        error = None
+    def GenerateMany(self, request_iterator: Any, context: Any) -> Any:
+        for message in request_iterator:
+            for request in split(message):
+                reply = generation_pb2.GenerateManyResponse(call_id=request.call_id)
+                try:
+                    reply.response.CopyFrom(self._answered(request.begin))
+                except InputError as error:
+                    reply.status = to_bytes(error)
+                yield reply
+
+    def _answered(self, request: generation_pb2.GenerateRequest) -> generation_pb2.GenerateResponse:
         if request.cascade_id not in ("", "mock"):
-            error = InputError("cascade_id", f"no cascade {request.cascade_id!r}; there is mock")
-        elif request.HasField("deadline_s") and request.deadline_s <= 0.0:
-            error = InputError("deadline_s", "must be above 0")
-        if error:
-            context.abort_with_status(rpc_status.to_status(to_status(error)))
+            raise InputError("cascade_id", f"no cascade {request.cascade_id!r}; there is mock")
+        if request.HasField("deadline_s") and request.deadline_s <= 0.0:
+            raise InputError("deadline_s", "must be above 0")
         self.requests.append(request)
         return generation_pb2.GenerateResponse(
             outcome=common_pb2.OUTCOME_LIGHT, cascade_id=self.answering

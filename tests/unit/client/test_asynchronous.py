@@ -230,3 +230,11 @@ def test_steps_are_events() -> None:
     progress = generation_pb2.ProgressEvent(variant_id="v", step=2, num_steps=5)
     event = event_of(generation_pb2.GenerateEvent(progress=progress, index=1))
     assert event == Progress(variant="v", step=2, num_steps=5, index=1)
+
+
+async def test_connecting_ahead_tells_whether_anybody_is_there() -> None:
+    async with running(Server()) as address, AsyncClient(address) as client:
+        await client.connect(5.0)
+    async with AsyncClient("127.0.0.1:9") as client:
+        with pytest.raises(TimeoutError):
+            await client.connect(0.1)

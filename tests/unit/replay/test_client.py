@@ -12,11 +12,21 @@ import grpc
 import pytest
 
 from diffserve.core import Outcome
+from diffserve.errors import (
+    BackendError,
+    DeadlineError,
+    DiffServeError,
+    OverloadedError,
+    UnavailableError,
+)
 from diffserve.replay.client import Replayed, Target, replay
+from diffserve.rpc.status import to_bytes
+from diffserve.rpc.streams import Outbox, answer_many, join, split
 from diffserve.rpc.v1 import common_pb2, generation_pb2, generation_pb2_grpc
 from diffserve.sim.workload import Arrival
 
-Answering = Callable[[generation_pb2.GenerateRequest, Any], Awaitable[Any]]
+Request, Response = generation_pb2.GenerateRequest, generation_pb2.GenerateResponse
+Answering = Callable[[Request], Awaitable[Response]]
 
 
 class Door(generation_pb2_grpc.ImageGenerationServicer):
@@ -27,10 +37,22 @@ class Door(generation_pb2_grpc.ImageGenerationServicer):
         self.arrived_s: list[float] = []
         self._answering = answering
 
-    async def Generate(self, request: generation_pb2.GenerateRequest, context: Any) -> Any:
-        self.requests.append(request)
+    async def GenerateMany(self, request_iterator: Any, context: Any) -> None:
+        await answer_many(context, self._answer, join, split)
+
+    async def _answer(
+        self,
+        request: generation_pb2.GenerateManyRequest,
+        outbox: Outbox[generation_pb2.GenerateManyResponse],
+    ) -> None:
+        self.requests.append(request.begin)
         self.arrived_s.append(time.monotonic())
-        return await self._answering(request, context)
+        reply = generation_pb2.GenerateManyResponse(call_id=request.call_id)
+        try:
+            reply.response.CopyFrom(await self._answering(request.begin))
+        except DiffServeError as error:
+            reply.status = to_bytes(error)
+        outbox.send(reply)
 
 
 @asynccontextmanager
@@ -57,7 +79,7 @@ async def served(answering: Answering, arrivals: list[Arrival], slo_s: float = 1
         return await replay(Target(address=address, slo_s=slo_s, window_s=0.1), arrivals)
 
 
-async def light(request: generation_pb2.GenerateRequest, context: Any) -> Any:
+async def light(request: Request) -> Response:
     return answer(Outcome.LIGHT)
 
 
@@ -77,7 +99,9 @@ async def test_queries_leave_at_their_times_and_say_what_they_are() -> None:
 
 
 async def test_a_slow_answer_delays_no_later_query() -> None:
-    async def slow_first(request: generation_pb2.GenerateRequest, context: Any) -> Any:
+    async def slow_first(
+        request: generation_pb2.GenerateRequest,
+    ) -> generation_pb2.GenerateResponse:
         if request.parameters.seed == 0:
             await asyncio.sleep(0.4)
         return answer(Outcome.HEAVY)
@@ -89,17 +113,17 @@ async def test_a_slow_answer_delays_no_later_query() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "outcome"),
+    ("failure", "outcome"),
     [
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, Outcome.REJECTED),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, Outcome.EXPIRED),
-        (grpc.StatusCode.UNAVAILABLE, Outcome.FAILED),
-        (grpc.StatusCode.INTERNAL, Outcome.FAILED),
+        (OverloadedError("because", predicted_wait_s=1.0, retry_after_s=0.1), Outcome.REJECTED),
+        (DeadlineError("because"), Outcome.EXPIRED),
+        (UnavailableError("because"), Outcome.FAILED),
+        (BackendError("because"), Outcome.FAILED),
     ],
 )
-async def test_every_way_to_end_is_an_outcome(code: grpc.StatusCode, outcome: Outcome) -> None:
-    async def refusing(request: generation_pb2.GenerateRequest, context: Any) -> Any:
-        await context.abort(code, "because")
+async def test_every_way_to_end_is_an_outcome(failure: DiffServeError, outcome: Outcome) -> None:
+    async def refusing(request: Request) -> Response:
+        raise failure
 
     replayed = await served(refusing, [Arrival(0.0, 0)])
     assert replayed.recorder.outcomes == {outcome: 1}
@@ -108,7 +132,7 @@ async def test_every_way_to_end_is_an_outcome(code: grpc.StatusCode, outcome: Ou
 
 
 async def test_a_late_answer_is_a_violation_and_not_an_error() -> None:
-    async def late(request: generation_pb2.GenerateRequest, context: Any) -> Any:
+    async def late(request: Request) -> Response:
         await asyncio.sleep(0.2)
         return answer(Outcome.LIGHT_FALLBACK)
 
@@ -119,7 +143,9 @@ async def test_a_late_answer_is_a_violation_and_not_an_error() -> None:
 
 
 async def test_windows_and_shares_are_the_recorders() -> None:
-    async def alternating(request: generation_pb2.GenerateRequest, context: Any) -> Any:
+    async def alternating(
+        request: generation_pb2.GenerateRequest,
+    ) -> generation_pb2.GenerateResponse:
         return answer(Outcome.HEAVY if request.parameters.seed % 2 else Outcome.LIGHT)
 
     arrivals = [Arrival(0.01 * index, index) for index in range(20)]
