@@ -87,6 +87,7 @@ def joint_problem(
         g.class_id: planned_demand_qps(observation, g, parameters) for g in observation.groups
     }
     share_qps = IDLE_SHARE * sum(demands.values())
+    is_quiet = max(demands.values()) < IDLE_QPS
     classes = tuple(
         ClassProblem(
             class_id=group.class_id,
@@ -96,6 +97,7 @@ def joint_problem(
             candidates=tuple(
                 _candidate(observation.cascades[c], parameters) for c in group.cascade_ids
             ),
+            is_idle=not is_quiet and demands[group.class_id] < IDLE_QPS,
         )
         for group in observation.groups
     )

@@ -245,6 +245,34 @@ def test_an_idle_fleet_that_is_too_small_for_all_waits_for_the_default(default_c
     assert list(made.placement.values()) == [default_cascade.split("-")[0]]
 
 
+def two_classes(num_workers: int, *demands_qps: float) -> FleetObservation:
+    """Observe two cascades, each of a class of its own, that have no variant in common."""
+    other = fleets.seen("fast", "slow", demands_qps[1], name="other")
+    return fleets.observed(
+        fleets.seen("fast", "slow", demands_qps[0], name="main"),
+        replace(other, cascade=replace(other.cascade, light="fast-2", heavy="slow-2")),
+        num_workers=num_workers,
+        classes=(),
+        default_cascade="main",
+    )
+
+
+def test_an_idle_class_takes_no_worker_that_the_quality_of_another_hangs_on():
+    made = plan(two_classes(2, 2.0, 0.0))
+    assert sorted(made.placement.values()) == ["fast", "slow"]
+    assert made.cascades["main"].deferral_fraction > 0.0
+    assert "other: demand 0.0 qps, nothing is deferred; its workers come with" in made.reason
+    # The default one is no exception, however little demand the other has.
+    assert sorted(plan(two_classes(2, 0.0, 0.05)).placement.values()) == ["fast-2", "slow-2"]
+    # With its first query it has demand, which goes before quality.
+    assert {"fast", "fast-2"} <= set(plan(two_classes(2, 2.0, 0.01)).placement.values())
+
+
+def test_an_idle_class_has_a_worker_where_others_can_do_without():
+    assert "fast-2" in plan(two_classes(3, 1.0, 0.0)).placement.values()
+    assert "fast-2" in plan(two_classes(16, 8.0, 0.0)).placement.values()
+
+
 def test_without_a_solver_cascades_are_planned_apart(monkeypatch):
     monkeypatch.setattr(solver_module, "open_cbc", lambda: None)
     made = plan(two_cascades(16))
