@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 DEBOUNCE_S = 0.05
 """Workers that start together join in one plan."""
+TICK_S = 0.1
+"""Longest that a running process goes without looking at its clock."""
 STOP_TIMEOUT_S = 3.0
 """Longer than a round in which Redis does not answer."""
 NUM_SOLVES_MAX = 8
@@ -79,9 +81,12 @@ class ControlLoop:
         self._solve: asyncio.Task[Plan] | None = None
         self._is_stopping = False
         self._running: asyncio.Task[None] | None = None
+        self._ticking: asyncio.Task[None] | None = None
+        self._ticked_s = state.clock()
 
     async def start(self) -> None:
         """Do one round, which restores what Redis knows; then go on in the background."""
+        self._ticking = asyncio.create_task(self._tick_for_ever())
         await self.step(is_periodic=True)
         self._running = asyncio.create_task(self._run())
 
@@ -96,6 +101,8 @@ class ControlLoop:
                 task.cancel()
         if self._solve is not None:
             self._solve.cancel()
+        if self._ticking is not None:
+            self._ticking.cancel()
         await self._assigner.stop()
 
     async def _run(self) -> None:
@@ -112,6 +119,7 @@ class ControlLoop:
             is_periodic: The period is over: publish even when only demand figures changed.
         """
         try:
+            self._tick()
             self._state.membership.expire()
             # Every change up to here is in this round's plan.
             self._state.membership.changed.clear()
@@ -138,14 +146,28 @@ class ControlLoop:
                 await state.membership.changed.wait()
             await asyncio.sleep(DEBOUNCE_S)
         except TimeoutError:
-            # A process that was stopped or starved heard no renewals; that is not the workers'
-            # silence, and must not empty the placement.
-            state.membership.extend(max(0.0, state.clock() - wake_s - DEBOUNCE_S))
+            pass
         now_s = state.clock()
         if now_s < self._due_s:
             return False
         self._due_s = now_s + state.settings.planning_period_s
         return True
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            self._tick()
+            await asyncio.sleep(TICK_S)
+
+    def _tick(self) -> None:
+        """Lengthen all leases by the time that this process was stopped or starved, if it was.
+
+        It heard no renewals meanwhile; that is not the workers' silence, and must not empty the
+        placement. Looked for all the time: a process may be stopped in the middle of a round.
+        """
+        now_s = self._state.clock()
+        unheard_s, self._ticked_s = now_s - self._ticked_s - TICK_S, now_s
+        if unheard_s > TICK_S:
+            self._state.membership.extend(unheard_s)
 
     async def _synchronise(self) -> bool:
         """Exchange state with Redis; return whether it answers."""
