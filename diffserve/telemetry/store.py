@@ -178,10 +178,11 @@ class TelemetryStore:
 
     @_bounded
     async def load_workers(self) -> tuple[WorkerInfo, ...]:
-        """Return the membership list, by id."""
+        """Return the membership list, by id; without those that make no sense."""
         rows = await self._redis.hgetall(keys.WORKERS.of())
         documents = {_text(worker_id): _text(document) for worker_id, document in rows.items()}
-        return tuple(fields.parse_worker(name, documents[name]) for name in sorted(documents))
+        found = (_readable_worker(name, documents[name]) for name in sorted(documents))
+        return tuple(worker for worker in found if worker is not None)
 
     @_bounded
     async def save_profile(
@@ -196,9 +197,14 @@ class TelemetryStore:
 
     @_bounded
     async def load_profile(self, device: str, variant_id: str) -> dict[int, float]:
-        """Return measured execution seconds by batch size; empty when unknown."""
-        rows = await self._redis.hgetall(keys.PROFILE.of(f"{device}:{variant_id}"))
-        return dict(sorted((int(b), float(s)) for b, s in rows.items()))
+        """Return measured execution seconds by batch size; empty when unknown or unreadable."""
+        name = f"{device}:{variant_id}"
+        rows = await self._redis.hgetall(keys.PROFILE.of(name))
+        try:
+            return dict(sorted((int(b), float(s)) for b, s in rows.items()))
+        except ValueError as error:
+            logger.warning("redis: the profile %s cannot be read: %s", name, error)
+            return {}
 
     @_bounded
     async def save_sketch(self, population: Population, confidences: Sequence[float]) -> None:
@@ -239,6 +245,14 @@ def _readable_report(
         return fields.parse_report(name, reported_unix_s, row)
     except (KeyError, ValueError) as error:
         logger.warning("redis: the report of load balancer %s cannot be read: %r", name, error)
+        return None
+
+
+def _readable_worker(worker_id: str, document: str) -> WorkerInfo | None:
+    try:
+        return fields.parse_worker(worker_id, document)
+    except (KeyError, TypeError, ValueError) as error:
+        logger.warning("redis: worker %s cannot be read: %r", worker_id, error)
         return None
 
 
