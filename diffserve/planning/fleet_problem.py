@@ -43,7 +43,7 @@ class Candidate:
         cascade_id: Its name.
         light: ``variant_id`` that runs first.
         heavy: ``variant_id`` that deferred and bypassing queries run on.
-        points: What may be chosen; holds the point that defers nothing.
+        points: What may be chosen; holds the point that defers nothing, unless a share is pinned.
     """
 
     cascade_id: str
