@@ -26,6 +26,7 @@ DEBOUNCE_S = 0.05
 """Workers that start together join in one plan."""
 TICK_S = 0.1
 """Longest that a running process goes without looking at its clock."""
+RIVAL = "another controller plans by the same Redis"
 STOP_TIMEOUT_S = 3.0
 """Longer than a round in which Redis does not answer."""
 NUM_SOLVES_MAX = 8
@@ -83,6 +84,8 @@ class ControlLoop:
         self._running: asyncio.Task[None] | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._ticked_s = state.clock()
+        self._taken_id = 0
+        self._has_rival = False
 
     async def start(self) -> None:
         """Do one round, which restores what Redis knows; then go on in the background."""
@@ -207,11 +210,12 @@ class ControlLoop:
         if previous is not None and not is_periodic and has_same_content(plan, previous):
             return
         try:
-            known_id = max(previous.plan_id if previous else 0, state.observer.newest_plan_id)
-            plan_id = await state.store.next_plan_id(known_id)
-            plan = replace(plan, plan_id=plan_id)
+            plan_id, rival = await self._take_id(previous)
+            plan = replace(plan, plan_id=plan_id, reason="; ".join((plan.reason, *rival)))
             await state.store.save_plan(plan_id, to_document(plan))
         except STORE_ERRORS as error:
+            # An id may have been taken all the same.
+            self._taken_id = 0
             state.observer.lose_connection(error)
             return
         state.board.publish(plan)
@@ -224,6 +228,21 @@ class ControlLoop:
             *(plan_id, plan.reason, plan.solver, plan.status, plan.solve_s),
             extra={"plan_id": plan_id},
         )
+
+    async def _take_id(self, previous: Plan | None) -> tuple[int, tuple[str, ...]]:
+        """Return the id of the next plan, and what to say where others take ids too.
+
+        Raises:
+            STORE_ERRORS: Redis does not answer.
+        """
+        known_id = max(previous.plan_id if previous else 0, self._state.observer.newest_plan_id)
+        plan_id = await self._state.store.next_plan_id(known_id)
+        # The first one, or the first that is answered again, may follow on any.
+        has_rival, self._taken_id = self._taken_id not in (0, plan_id - 1), plan_id
+        if has_rival and not self._has_rival:
+            logger.warning("%s; only one may, and this one goes on", RIVAL)
+        self._has_rival = has_rival
+        return plan_id, (RIVAL,) if has_rival else ()
 
     async def _solve_in_thread(self, observation: FleetObservation, previous: Plan | None) -> Plan:
         """Run the planner beside the event loop.
