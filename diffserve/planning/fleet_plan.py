@@ -187,7 +187,8 @@ def _main_profile(
     problem: FleetProblem, work: Mapping[str, Mapping[str, float]], variant: str
 ) -> LatencyProfile:
     """Return the profile on the device type with most of a variant's work."""
-    loads = work.get(variant) or {d: float(n) for d, n in problem.devices.items()}
+    counts = {d: float(n) for d, n in problem.devices.items() if (variant, d) in problem.latency}
+    loads = work.get(variant) or counts
     return problem.latency[variant, max(sorted(loads), key=lambda device: loads[device])]
 
 

@@ -12,7 +12,12 @@ from diffserve.core import Cascade, Plan, RequestClass, WorkerInfo
 from diffserve.errors import BackendError
 from diffserve.planning import solver as solver_module
 from diffserve.planning.bruteforce import EnumerationSolver
-from diffserve.planning.observation import CascadeObservation, FleetObservation, QueueState
+from diffserve.planning.observation import (
+    CascadeObservation,
+    FleetObservation,
+    QueueState,
+    VariantFacts,
+)
 from diffserve.planning.planner import PlannerParameters, make_plan
 from diffserve.planning.problem import Objective
 from diffserve.planning.program import MixedIntegerProgram, ProgramSolution
@@ -271,6 +276,37 @@ def test_an_idle_class_takes_no_worker_that_the_quality_of_another_hangs_on():
 def test_an_idle_class_has_a_worker_where_others_can_do_without():
     assert "fast-2" in plan(two_classes(3, 1.0, 0.0)).placement.values()
     assert "fast-2" in plan(two_classes(16, 8.0, 0.0)).placement.values()
+
+
+@pytest.mark.parametrize("demand_qps", [0.0, 1.0, 100.0])
+def test_a_variant_is_placed_where_it_fits(demand_qps):
+    small, large = (fleets.workers(2, kind) for kind in ("small", "large"))
+    made = plan(
+        fleets.observed(
+            fleets.seen("fast", "slow", demand_qps),
+            workers=(*small, *large),
+            latency_by_device={"fast": {}, "slow": {}},
+            variants={"slow": VariantFacts(base="slow", memory_bytes=50)},
+            memory_by_device={"small": 10, "large": 100},
+        )
+    )
+    assert {made.placement[w.worker_id] for w in small} == {"fast"}
+    if demand_qps < 100.0:
+        assert made.cascades["fast-slow"].deferral_fraction == 1.0
+
+
+def test_a_variant_that_fits_nowhere_is_planned_all_the_same():
+    """The worker that is told to hold it says why it cannot, and operators see it."""
+    made = plan(
+        fleets.observed(
+            fleets.seen("fast", "slow", 1.0),
+            workers=(*fleets.workers(2, "small"), *fleets.workers(2, "large")),
+            latency_by_device={"fast": {}, "slow": {}},
+            variants={"slow": VariantFacts(base="slow", memory_bytes=500)},
+            memory_by_device={"small": 10, "large": 100},
+        )
+    )
+    assert set(made.placement.values()) == {"fast", "slow"}
 
 
 def test_without_a_solver_cascades_are_planned_apart(monkeypatch):
