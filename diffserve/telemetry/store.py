@@ -25,9 +25,6 @@ STORE_ERRORS = (RedisError, OSError, TimeoutError)
 """What a call may raise when Redis is gone, slow or paused; callers go on without it."""
 
 TIMEOUT_S = 1.0
-FORGOTTEN_AFTER_S = 3600.0
-"""A load balancer silent for longer is dropped from the list. Far above any clock difference
-between machines, because the scores are wall-clock times of different writers."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,14 +80,14 @@ class TelemetryStore:
             pipe.hset(name, mapping=fields.report_fields(report))
             pipe.expire(name, keys.LOADBALANCER.ttl_s or 0)
             pipe.zadd(keys.LOADBALANCERS.of(), {report.loadbalancer_id: now_unix_s})
-            pipe.zremrangebyscore(keys.LOADBALANCERS.of(), "-inf", now_unix_s - FORGOTTEN_AFTER_S)
             await pipe.execute()
 
     @_bounded
     async def read_reports(self) -> tuple[LoadBalancerReport, ...]:
         """Return the reports of all live load balancers, by id; those that make no sense are not.
 
-        Planning for the others goes on.
+        Planning for the others goes on. Those whose report has expired leave the list; who reports
+        again is on it again. By Redis's clock alone: those of the writers may differ by anything.
         """
         rows = await self._redis.zrange(keys.LOADBALANCERS.of(), 0, -1, withscores=True)
         reported = sorted(cast("list[tuple[str, float]]", rows))
@@ -100,6 +97,9 @@ class TelemetryStore:
             for name, _ in reported:
                 pipe.hgetall(keys.LOADBALANCER.of(name))
             hashes = await pipe.execute()
+        gone = [name for (name, _), row in zip(reported, hashes, strict=True) if not row]
+        if gone:
+            await self._redis.zrem(keys.LOADBALANCERS.of(), *gone)
         found = (
             _readable_report(name, unix_s, row)
             for (name, unix_s), row in zip(reported, hashes, strict=True)
