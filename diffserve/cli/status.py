@@ -100,20 +100,26 @@ def headline(status: admin_pb2.Status) -> Text:
 
 
 def silence_lines(status: admin_pb2.Status) -> list[Text]:
-    """Return a line for every load balancer whose figures are old, and one where there is none."""
+    """Return a line for every load balancer whose figures are old, and where none is there.
+
+    One more tells of which cascades no discriminator reports anything; see ``keys.CALIBRATION``.
+    """
     if not status.redis_connected:
         return []  # the headline says so
-    if not status.loadbalancers:
-        return [Text("no load balancer reports", style="bold red")]
-    return [
-        Text(
-            f"load balancer {row.loadbalancer_id} has been silent for "
-            f"{duration(row.report_age_s)}; its figures are as old",
-            style="bold red",
-        )
+    lines = [] if status.loadbalancers else ["no load balancer reports"]
+    lines += [
+        f"load balancer {row.loadbalancer_id} has been silent for "
+        f"{duration(row.report_age_s)}; its figures are as old"
         for row in status.loadbalancers
         if row.report_age_s > SILENT_S
     ]
+    unheard = [c.cascade_id for c in status.cascades if not c.HasField("calibration")]
+    if unheard:
+        lines.append(
+            f"no discriminator reports on {', '.join(unheard)}; images are ranked by what workers "
+            "knew last, or kept without a score"
+        )
+    return [Text(line, style="bold red") for line in lines]
 
 
 def traffic_table(status: admin_pb2.Status) -> Table:

@@ -225,6 +225,7 @@ def _simulated(
         policy="diffserve",
         num_workers=answer.num_workers,
         seed=request.seed,
+        pins={c.cascade_id: c.deferral_target for c in answer.plan.cascades if c.pinned},
     )
     with progress(f"{answer.qps:g} qps on {answer.num_workers}") as on_progress:
         metrics = simulate(simulation, on_progress=on_progress)

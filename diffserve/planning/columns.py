@@ -311,7 +311,10 @@ def _last_resort(
     if not options:
         return []
     seconds, place, candidate = min(options, key=lambda o: (o[0], o[1], o[2].cascade_id))
-    point = max((p for p in candidate.points if _is_only(p, "light")), key=lambda p: p.value)
+    light_only = [p for p in candidate.points if _is_only(p, "light")]
+    # A share that is pinned is the only point; what it wants of the heavy variant cannot be done.
+    light_only = light_only or [RoutingPoint(0.0, 0.0, min(p.value for p in candidate.points))]
+    point = max(light_only, key=lambda p: p.value)
     pool = Pool(candidate.light, place, 1, seconds)
     return [Route(index, candidate.cascade_id, (pool,), (), (point,))]
 

@@ -13,7 +13,7 @@ s(b,g)                workers of device type g that load base b
 R(p)                  work of place p, worker-seconds per second: sum of D_k work x
 ====================  ===================================================================
 
-    maximise  sum_k W_k (sum q y - nu u_k) - kappa sum n - tau sum_{p shared} n - sigma sum s
+    maximise  sum_k W_k (sum q y - nu_k u_k) - kappa sum n - tau sum_{p shared} n - sigma sum s
     class     sum_r,i y(r,i) + u(k) = 1                                    each class
     light     sum_b x(r,l,b) = sum_i (1 - bypass) y(r,i)                   each route
     heavy     sum_b x(r,h,b) = sum_i (bypass + (1 - bypass) deferral) y(r,i)
@@ -51,6 +51,9 @@ SCALE = 1000.0
 """Objective per range of values: keeps the trifles far above solver tolerances."""
 SHED_PENALTY = 100.0
 """Ranges of value that a shed query costs: quality goes first, queries last."""
+IDLE_PENALTY = 0.1
+"""Ranges of value that it costs to leave an idle class without workers: its first query waits for
+the next plan, while in a small fleet the worker may be all that another's quality hangs on."""
 FRUGALITY = 1e-3
 """Ranges of value that all workers together cost, and that loading all of them costs."""
 SHARING = 0.02
@@ -375,8 +378,8 @@ def _objective(
             # an exchange between two pairs of neighbours would cost nothing and not be decided.
             trifle = TRIFLE * math.fmod(_GOLDEN * len(terms) ** 2, 1.0)
             terms[_y(r, i)] = SCALE * (shares[route.class_index] * gain - trifle)
-    for k, share in enumerate(shares):
-        terms[_u(k)] = -SCALE * SHED_PENALTY * share
+    for k, (group, share) in enumerate(zip(problem.classes, shares, strict=True)):
+        terms[_u(k)] = -SCALE * (IDLE_PENALTY if group.is_idle else SHED_PENALTY * share)
     cost = SCALE * FRUGALITY / problem.num_workers
     shared = cost + _sharing_cost(problem)
     terms |= {_n(i): -(shared if place.is_shared else cost) for i, place in enumerate(where)}

@@ -187,7 +187,8 @@ def _main_profile(
     problem: FleetProblem, work: Mapping[str, Mapping[str, float]], variant: str
 ) -> LatencyProfile:
     """Return the profile on the device type with most of a variant's work."""
-    loads = work.get(variant) or {d: float(n) for d, n in problem.devices.items()}
+    counts = {d: float(n) for d, n in problem.devices.items() if (variant, d) in problem.latency}
+    loads = work.get(variant) or counts
     return problem.latency[variant, max(sorted(loads), key=lambda device: loads[device])]
 
 
@@ -245,7 +246,9 @@ def _reason(
         demand_qps = planned_demand_qps(observation, mine[0].group, parameters)
         text = f"demand {demand_qps:.1f} qps, " + ", ".join(_use_text(u, len(mine)) for u in mine)
         shed = solution.final.values.get(f"u_{k}", 0.0)
-        if shed > 0.005:
+        if shed > 0.5 and group.is_idle:
+            text += "; its workers come with its first query"
+        elif shed > 0.005:
             text += f"; {100 * shed:.0f} % exceed what the workers can serve"
         parts.append((group.class_id, text))
     text = "; ".join(f"{c}: {t}" for c, t in parts) if len(parts) > 1 else parts[0][1]

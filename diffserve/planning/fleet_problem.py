@@ -43,7 +43,7 @@ class Candidate:
         cascade_id: Its name.
         light: ``variant_id`` that runs first.
         heavy: ``variant_id`` that deferred and bypassing queries run on.
-        points: What may be chosen; holds the point that defers nothing.
+        points: What may be chosen; holds the point that defers nothing, unless a share is pinned.
     """
 
     cascade_id: str
@@ -62,6 +62,7 @@ class ClassProblem:
         weight: What the quality of one query counts against that of another class.
         demand_qps: Arrival rate to plan for, headroom included.
         candidates: At least one.
+        is_idle: No query of it is known, while others have some: ``demand_qps`` is a precaution.
     """
 
     class_id: str
@@ -69,6 +70,7 @@ class ClassProblem:
     weight: float
     demand_qps: float
     candidates: tuple[Candidate, ...]
+    is_idle: bool = False
 
     def __post_init__(self) -> None:
         assert self.candidates and self.slo_s > 0.0 and self.weight > 0.0

@@ -87,6 +87,7 @@ def joint_problem(
         g.class_id: planned_demand_qps(observation, g, parameters) for g in observation.groups
     }
     share_qps = IDLE_SHARE * sum(demands.values())
+    is_quiet = max(demands.values()) < IDLE_QPS
     classes = tuple(
         ClassProblem(
             class_id=group.class_id,
@@ -96,6 +97,7 @@ def joint_problem(
             candidates=tuple(
                 _candidate(observation.cascades[c], parameters) for c in group.cascade_ids
             ),
+            is_idle=not is_quiet and demands[group.class_id] < IDLE_QPS,
         )
         for group in observation.groups
     )
@@ -187,7 +189,10 @@ def _threshold_points(
 def _latency(
     observation: FleetObservation, devices: Mapping[str, int]
 ) -> dict[tuple[str, str], LatencyProfile]:
-    """Return profiles; the reference profile where a device type has none of its own."""
+    """Return profiles; the reference profile where a device type has none of its own.
+
+    None where a variant is known not to fit while it does elsewhere: the worker would refuse it.
+    """
     found: dict[tuple[str, str], LatencyProfile] = {}
     for _, seen in sorted(observation.cascades.items()):
         for variant, reference in (
@@ -195,9 +200,18 @@ def _latency(
             (seen.cascade.heavy, seen.heavy),
         ):
             own = observation.latency_by_device.get(variant, {})
-            for device in devices:
+            roomy = [device for device in devices if _has_room(observation, variant, device)]
+            for device in roomy or devices:
                 found[variant, device] = own.get(device, reference)
     return found
+
+
+def _has_room(observation: FleetObservation, variant: str, device: str) -> bool:
+    """Tell whether a device type may hold a variant; so may all of one base, or none."""
+    limit = observation.memory_by_device.get(device, 0)
+    base = observation.facts(variant).base
+    sharers = (f.memory_bytes for f in observation.variants.values() if f.base == base)
+    return limit == 0 or max(sharers, default=0) <= limit
 
 
 def _pairs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -23,6 +23,11 @@ NUM_WAITING_MAX = 64
 HANDOVER_S = 0.00015
 """What handing over to the thread and back takes. A scorer that was faster is asked on the spot."""
 WARM_UP_SIDE_MAX = 256
+HUNG_S = 30.0
+"""A request that takes longer does not come back by itself; the slowest take a few seconds."""
+
+_Timed = tuple[list[float], float]
+"""Confidences, and the seconds they took."""
 
 
 class ScoringThread:
@@ -33,6 +38,7 @@ class ScoringThread:
         self._scorers: Mapping[Population, Scorer] = {}
         self._newest_s: dict[Population, float] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
+        self._began_s: float | None = None
         self._num_waiting = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -62,6 +68,12 @@ class ScoringThread:
     def is_busy(self) -> bool:
         """Whether anybody waits for scores."""
         return self._num_waiting > 0
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether a model has not come back from a request for long; nothing is scored then."""
+        began_s = self._began_s  # of another thread, which may set it any time
+        return began_s is not None and time.monotonic() - began_s > HUNG_S
 
     async def confidences(
         self,
@@ -97,13 +109,20 @@ class ScoringThread:
             # Cancelled with the call: a caller that gave up takes no time of the thread.
             async with asyncio.timeout(limit_s):
                 loop = asyncio.get_running_loop()
-                values, seconds = await loop.run_in_executor(self._thread, work)
+                values, seconds = await loop.run_in_executor(self._thread, self._watched, work)
         finally:
             self._num_waiting -= 1
             if not self._num_waiting:
                 self._idle.set()
         self._newest_s[population] = seconds
         return values
+
+    def _watched(self, work: Callable[[], _Timed]) -> _Timed:
+        self._began_s = time.monotonic()
+        try:
+            return work()
+        finally:
+            self._began_s = None
 
     async def wait_until_idle(self) -> None:
         """Return when nobody waits for scores."""
@@ -122,9 +141,7 @@ class ScoringThread:
         return np.zeros((1, round(height * shrink), round(width * shrink), 3), np.uint8)
 
 
-def _timed_scores(
-    scorer: Scorer, images: NDArray[np.uint8], prompts: Sequence[str]
-) -> tuple[list[float], float]:
+def _timed_scores(scorer: Scorer, images: NDArray[np.uint8], prompts: Sequence[str]) -> _Timed:
     """Return confidences and the seconds they took; every way of failing becomes one error."""
     started_s = time.monotonic()
     try:

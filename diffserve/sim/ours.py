@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from diffserve.catalog import Catalog, class_of
@@ -36,6 +36,7 @@ class LiveController:
         cascade: Cascade,
         solver: Solver | EnumerationSolver,
         settings: LiveSettings,
+        pins: Mapping[str, float] | None = None,
     ) -> None:
         self.report_period_s = settings.loadbalancer.telemetry_period_s
         self.planning_period_s = settings.controller.planning_period_s
@@ -43,6 +44,7 @@ class LiveController:
         self._cascades = served_cascades(catalog, cascade)
         self._class_id = class_of(cascade.cascade_id, catalog.classes)
         self._solver = solver
+        self._pins = pins
         self._parameters = PlannerParameters(
             objective=Objective(settings.controller.objective),
             utilisation_max=settings.controller.utilisation_max,
@@ -72,6 +74,7 @@ class LiveController:
             demand_qps={self._class_id: self._demand_parameters.demand_qps(self._demand)},
             queues=self._latest.queues if self._latest else {},
             ranks_prompts=True,
+            pins=self._pins,
         )
         plan = make_plan(
             observation, self._previous, self._parameters, self._solver, plan_id=plan_id
@@ -159,6 +162,7 @@ def live_system(
     is_query_aware: bool = True,
     settings: LiveSettings | None = None,
     num_loadbalancers: int = 1,
+    pins: Mapping[str, float] | None = None,
 ) -> System:
     """Return DiffServe as it runs live.
 
@@ -171,10 +175,11 @@ def live_system(
         is_query_aware: False for the control experiment that defers at random.
         settings: Of the services; default: theirs.
         num_loadbalancers: How many share the fleet.
+        pins: ``cascade_id`` -> share deferred that an operator fixed.
     """
     settings = settings or LiveSettings.load()
     cascade_ids = [c.cascade_id for c in served_cascades(catalog, cascade)]
-    controller = LiveController(catalog, cascade, solver or EnumerationSolver(), settings)
+    controller = LiveController(catalog, cascade, solver or EnumerationSolver(), settings, pins)
     if num_loadbalancers == 1:
         balancer = make_balancer(catalog, cascade, num_workers, settings.loadbalancer)
         return System(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Setting:
         seed: Of random dispatch.
         settings: Of our services; the baselines bring their own constants.
         num_loadbalancers: How many of ours share the fleet.
+        pins: ``cascade_id`` -> share deferred that an operator of ours fixed.
     """
 
     catalog: Catalog
@@ -43,6 +44,7 @@ class Setting:
     seed: int
     settings: LiveSettings
     num_loadbalancers: int = 1
+    pins: Mapping[str, float] = field(default_factory=dict)
 
 
 def _diffserve(setting: Setting) -> System:
@@ -52,6 +54,7 @@ def _diffserve(setting: Setting) -> System:
         setting.num_workers,
         settings=setting.settings,
         num_loadbalancers=setting.num_loadbalancers,
+        pins=setting.pins,
     )
 
 
@@ -156,6 +159,7 @@ def make_system(
     generator: np.random.Generator,
     settings: LiveSettings | None = None,
     num_loadbalancers: int = 1,
+    pins: Mapping[str, float] | None = None,
 ) -> System:
     """Return a system by name, new and without plan.
 
@@ -178,5 +182,6 @@ def make_system(
         seed=seed,
         settings=settings or LiveSettings.load(),
         num_loadbalancers=num_loadbalancers,
+        pins=pins or {},
     )
     return make(setting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
 
@@ -43,6 +43,7 @@ class Simulation:
         time_compression: The workload passes this many times as fast, and the report's windows
             are as many times shorter; catalog and settings are compressed by who gives them.
         num_loadbalancers: How many of ours share the devices, clients taking turns with them.
+        pins: ``cascade_id`` -> share deferred that an operator of ours fixed.
     """
 
     catalog: Catalog
@@ -57,6 +58,7 @@ class Simulation:
     time_compression: float = 1.0
     devices: tuple[tuple[str, int], ...] = ()
     num_loadbalancers: int = 1
+    pins: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def cascade(self) -> Cascade:
@@ -106,6 +108,7 @@ def simulate(
         generator=routing,
         settings=simulation.settings,
         num_loadbalancers=simulation.num_loadbalancers,
+        pins=simulation.pins,
     )
     scorers = {
         c.cascade_id: Confidences(

@@ -37,7 +37,7 @@ LOADBALANCERS = Key(
     kind="zset",
     content="loadbalancer_id, scored by Unix seconds of its last report",
     ttl_s=None,
-    writer="loadbalancer",
+    writer="loadbalancer, controller (drops those whose report has expired)",
     readers="controller",
 )
 LOADBALANCER = Key(

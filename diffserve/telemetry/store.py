@@ -25,9 +25,6 @@ STORE_ERRORS = (RedisError, OSError, TimeoutError)
 """What a call may raise when Redis is gone, slow or paused; callers go on without it."""
 
 TIMEOUT_S = 1.0
-FORGOTTEN_AFTER_S = 3600.0
-"""A load balancer silent for longer is dropped from the list. Far above any clock difference
-between machines, because the scores are wall-clock times of different writers."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,14 +80,14 @@ class TelemetryStore:
             pipe.hset(name, mapping=fields.report_fields(report))
             pipe.expire(name, keys.LOADBALANCER.ttl_s or 0)
             pipe.zadd(keys.LOADBALANCERS.of(), {report.loadbalancer_id: now_unix_s})
-            pipe.zremrangebyscore(keys.LOADBALANCERS.of(), "-inf", now_unix_s - FORGOTTEN_AFTER_S)
             await pipe.execute()
 
     @_bounded
     async def read_reports(self) -> tuple[LoadBalancerReport, ...]:
         """Return the reports of all live load balancers, by id; those that make no sense are not.
 
-        Planning for the others goes on.
+        Planning for the others goes on. Those whose report has expired leave the list; who reports
+        again is on it again. By Redis's clock alone: those of the writers may differ by anything.
         """
         rows = await self._redis.zrange(keys.LOADBALANCERS.of(), 0, -1, withscores=True)
         reported = sorted(cast("list[tuple[str, float]]", rows))
@@ -100,6 +97,9 @@ class TelemetryStore:
             for name, _ in reported:
                 pipe.hgetall(keys.LOADBALANCER.of(name))
             hashes = await pipe.execute()
+        gone = [name for (name, _), row in zip(reported, hashes, strict=True) if not row]
+        if gone:
+            await self._redis.zrem(keys.LOADBALANCERS.of(), *gone)
         found = (
             _readable_report(name, unix_s, row)
             for (name, unix_s), row in zip(reported, hashes, strict=True)
@@ -178,10 +178,11 @@ class TelemetryStore:
 
     @_bounded
     async def load_workers(self) -> tuple[WorkerInfo, ...]:
-        """Return the membership list, by id."""
+        """Return the membership list, by id; without those that make no sense."""
         rows = await self._redis.hgetall(keys.WORKERS.of())
         documents = {_text(worker_id): _text(document) for worker_id, document in rows.items()}
-        return tuple(fields.parse_worker(name, documents[name]) for name in sorted(documents))
+        found = (_readable_worker(name, documents[name]) for name in sorted(documents))
+        return tuple(worker for worker in found if worker is not None)
 
     @_bounded
     async def save_profile(
@@ -196,9 +197,14 @@ class TelemetryStore:
 
     @_bounded
     async def load_profile(self, device: str, variant_id: str) -> dict[int, float]:
-        """Return measured execution seconds by batch size; empty when unknown."""
-        rows = await self._redis.hgetall(keys.PROFILE.of(f"{device}:{variant_id}"))
-        return dict(sorted((int(b), float(s)) for b, s in rows.items()))
+        """Return measured execution seconds by batch size; empty when unknown or unreadable."""
+        name = f"{device}:{variant_id}"
+        rows = await self._redis.hgetall(keys.PROFILE.of(name))
+        try:
+            return dict(sorted((int(b), float(s)) for b, s in rows.items()))
+        except ValueError as error:
+            logger.warning("redis: the profile %s cannot be read: %s", name, error)
+            return {}
 
     @_bounded
     async def save_sketch(self, population: Population, confidences: Sequence[float]) -> None:
@@ -239,6 +245,14 @@ def _readable_report(
         return fields.parse_report(name, reported_unix_s, row)
     except (KeyError, ValueError) as error:
         logger.warning("redis: the report of load balancer %s cannot be read: %r", name, error)
+        return None
+
+
+def _readable_worker(worker_id: str, document: str) -> WorkerInfo | None:
+    try:
+        return fields.parse_worker(worker_id, document)
+    except (KeyError, TypeError, ValueError) as error:
+        logger.warning("redis: worker %s cannot be read: %r", worker_id, error)
         return None
 
 

@@ -84,7 +84,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         self, request: admin_pb2.SetPlanningRequest, context: Context
     ) -> admin_pb2.SetPlanningResponse:
         """Pause or resume re-planning; also survives a restart of the controller."""
-        self._state.is_paused = request.paused
+        self._state.is_paused, self._state.is_pause_ordered = request.paused, True
         # Wakes the loop: a resumed one plans now, and either is mirrored to Redis at once.
         self._state.membership.changed.set()
         return admin_pb2.SetPlanningResponse(paused=self._state.is_paused)

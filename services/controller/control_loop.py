@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 DEBOUNCE_S = 0.05
 """Workers that start together join in one plan."""
+TICK_S = 0.1
+"""Longest that a running process goes without looking at its clock."""
+RIVAL = "another controller plans by the same Redis"
 STOP_TIMEOUT_S = 3.0
 """Longer than a round in which Redis does not answer."""
 NUM_SOLVES_MAX = 8
@@ -79,9 +82,14 @@ class ControlLoop:
         self._solve: asyncio.Task[Plan] | None = None
         self._is_stopping = False
         self._running: asyncio.Task[None] | None = None
+        self._ticking: asyncio.Task[None] | None = None
+        self._ticked_s = state.clock()
+        self._taken_id = 0
+        self._has_rival = False
 
     async def start(self) -> None:
         """Do one round, which restores what Redis knows; then go on in the background."""
+        self._ticking = asyncio.create_task(self._tick_for_ever())
         await self.step(is_periodic=True)
         self._running = asyncio.create_task(self._run())
 
@@ -96,6 +104,8 @@ class ControlLoop:
                 task.cancel()
         if self._solve is not None:
             self._solve.cancel()
+        if self._ticking is not None:
+            self._ticking.cancel()
         await self._assigner.stop()
 
     async def _run(self) -> None:
@@ -112,6 +122,7 @@ class ControlLoop:
             is_periodic: The period is over: publish even when only demand figures changed.
         """
         try:
+            self._tick()
             self._state.membership.expire()
             # Every change up to here is in this round's plan.
             self._state.membership.changed.clear()
@@ -138,14 +149,28 @@ class ControlLoop:
                 await state.membership.changed.wait()
             await asyncio.sleep(DEBOUNCE_S)
         except TimeoutError:
-            # A process that was stopped or starved heard no renewals; that is not the workers'
-            # silence, and must not empty the placement.
-            state.membership.extend(max(0.0, state.clock() - wake_s - DEBOUNCE_S))
+            pass
         now_s = state.clock()
         if now_s < self._due_s:
             return False
         self._due_s = now_s + state.settings.planning_period_s
         return True
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            self._tick()
+            await asyncio.sleep(TICK_S)
+
+    def _tick(self) -> None:
+        """Lengthen all leases by the time that this process was stopped or starved, if it was.
+
+        It heard no renewals meanwhile; that is not the workers' silence, and must not empty the
+        placement. Looked for all the time: a process may be stopped in the middle of a round.
+        """
+        now_s = self._state.clock()
+        unheard_s, self._ticked_s = now_s - self._ticked_s - TICK_S, now_s
+        if unheard_s > TICK_S:
+            self._state.membership.extend(unheard_s)
 
     async def _synchronise(self) -> bool:
         """Exchange state with Redis; return whether it answers."""
@@ -185,11 +210,12 @@ class ControlLoop:
         if previous is not None and not is_periodic and has_same_content(plan, previous):
             return
         try:
-            known_id = max(previous.plan_id if previous else 0, state.observer.newest_plan_id)
-            plan_id = await state.store.next_plan_id(known_id)
-            plan = replace(plan, plan_id=plan_id)
+            plan_id, rival = await self._take_id(previous)
+            plan = replace(plan, plan_id=plan_id, reason="; ".join((plan.reason, *rival)))
             await state.store.save_plan(plan_id, to_document(plan))
         except STORE_ERRORS as error:
+            # An id may have been taken all the same.
+            self._taken_id = 0
             state.observer.lose_connection(error)
             return
         state.board.publish(plan)
@@ -202,6 +228,21 @@ class ControlLoop:
             *(plan_id, plan.reason, plan.solver, plan.status, plan.solve_s),
             extra={"plan_id": plan_id},
         )
+
+    async def _take_id(self, previous: Plan | None) -> tuple[int, tuple[str, ...]]:
+        """Return the id of the next plan, and what to say where others take ids too.
+
+        Raises:
+            STORE_ERRORS: Redis does not answer.
+        """
+        known_id = max(previous.plan_id if previous else 0, self._state.observer.newest_plan_id)
+        plan_id = await self._state.store.next_plan_id(known_id)
+        # The first one, or the first that is answered again, may follow on any.
+        has_rival, self._taken_id = self._taken_id not in (0, plan_id - 1), plan_id
+        if has_rival and not self._has_rival:
+            logger.warning("%s; only one may, and this one goes on", RIVAL)
+        self._has_rival = has_rival
+        return plan_id, (RIVAL,) if has_rival else ()
 
     async def _solve_in_thread(self, observation: FleetObservation, previous: Plan | None) -> Plan:
         """Run the planner beside the event loop.

@@ -13,7 +13,6 @@ from diffserve.rpc.v1 import admin_pb2, worker_pb2
 from services.controller import report
 from services.controller.latencies import common_device
 from services.controller.membership import Member
-from services.controller.overrides import Overrides
 from services.controller.state import ControllerState
 from services.controller.what_if import class_named
 
@@ -28,7 +27,7 @@ def set_slo(state: ControllerState, request: admin_pb2.SetSloRequest) -> admin_p
     cascade_ids = sorted(catalog.classes[class_named(state, request.cascade_id)].cascade_ids)
     slo_s = request.slo_s if request.HasField("slo_s") else None
     times_s = [_times_s(state, cascade_id) for cascade_id in cascade_ids]
-    _take_over(state, state.overrides.with_slo(cascade_ids, slo_s))
+    state.order(lambda overrides: overrides.with_slo(cascade_ids, slo_s))
     return admin_pb2.SetSloResponse(
         cascade_ids=cascade_ids,
         slo_s=state.overrides.cascade(catalog.cascades[cascade_ids[0]]).slo_s,
@@ -52,10 +51,7 @@ def pin_threshold(
     is_one = name in catalog.cascades
     cascade_ids = [name] if is_one else catalog.classes[class_named(state, name)].cascade_ids
     share = request.share if request.HasField("share") else None
-    overrides = state.overrides
-    for cascade_id in cascade_ids:
-        overrides = overrides.with_pin(cascade_id, share)
-    _take_over(state, overrides)
+    state.order(lambda overrides: overrides.with_pins(cascade_ids, share))
     return admin_pb2.PinThresholdResponse(
         share=share,
         planning_paused=state.is_paused,
@@ -78,13 +74,9 @@ def activate_cascades(
         activation = activation_of(
             *(before, path, request.catalog, request.cascade_id), suffix=request.suffix
         )
-        overrides = replace(
-            state.overrides, activation=activation.after(state.overrides.activation)
-        )
-        state.set_overrides(overrides)
+        state.order(lambda o: replace(o, activation=activation.after(o.activation)))
     except ConfigError as error:
         raise InputError("catalog", str(error)) from None
-    state.membership.changed.set()
     return admin_pb2.ActivateCascadesResponse(
         added=sorted(set(state.catalog.cascades) - set(before.cascades)),
         default_cascade=state.catalog.default_cascade,
@@ -130,12 +122,6 @@ def registered(state: ControllerState, worker_id: str) -> Member:
     if member is None:
         raise NotFoundError(f"no worker {worker_id!r} is registered")
     return member
-
-
-def _take_over(state: ControllerState, overrides: Overrides) -> None:
-    state.set_overrides(overrides)
-    # Wakes the loop, which mirrors it to Redis and plans.
-    state.membership.changed.set()
 
 
 def _times_s(state: ControllerState, cascade_id: str) -> tuple[float, float]:

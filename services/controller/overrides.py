@@ -41,15 +41,15 @@ class Overrides:
             raise InputError("slo_s", f"must be above 0 and at most {SLO_S_MAX:g}, not {slo_s}")
         return replace(self, slo_s=_changed(self.slo_s, cascade_ids, slo_s))
 
-    def with_pin(self, cascade_id: str, share: float | None) -> Overrides:
-        """Return these with another fixed share of a cascade; None: the planner chooses.
+    def with_pins(self, cascade_ids: Iterable[str], share: float | None) -> Overrides:
+        """Return these with another fixed share of some cascades; None: the planner chooses.
 
         Raises:
             InputError: it is no share.
         """
         if share is not None and not 0.0 <= share <= 1.0:
             raise InputError("share", f"must be from 0 to 1, not {share}")
-        return replace(self, pins=_changed(self.pins, [cascade_id], share))
+        return replace(self, pins=_changed(self.pins, cascade_ids, share))
 
     def sentences(self, catalog: Catalog) -> tuple[str, ...]:
         """Return what differs from the catalog, for the reason of a plan."""
@@ -70,15 +70,6 @@ class Overrides:
             else []
         )
         return (*slos, *pins, *activated)
-
-    def after(self, earlier: Overrides) -> Overrides:
-        """Return these with what was decided before."""
-        newer = self.activation
-        return Overrides(
-            slo_s={**earlier.slo_s, **self.slo_s},
-            pins={**earlier.pins, **self.pins},
-            activation=newer.after(earlier.activation) if newer else earlier.activation,
-        )
 
     def to_json(self) -> str:
         """Return these for Redis."""

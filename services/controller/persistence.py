@@ -55,14 +55,14 @@ class Persistence:
         age_s = await state.store.plan_age_s(plan.plan_id) if plan else 0.0
         # Nothing changes before all is read, so that a Redis lost half-way costs only the attempt.
         state.membership.restore(workers)
-        state.is_paused = state.is_paused or is_paused
         # Orders that came before Redis answered win.
-        newer = state.overrides
+        if not state.is_pause_ordered:
+            state.is_paused = is_paused
         try:
-            state.set_overrides(newer.after(overrides))
+            state.restore_overrides(overrides)
         except ConfigError:
             logger.exception("what was activated does not fit the catalog; starting without it")
-            state.set_overrides(newer.after(replace(overrides, activation=None)))
+            state.restore_overrides(replace(overrides, activation=None))
         if plan is not None:
             state.observer.seed_demand(plan)
             state.board.publish(plan, age_s)

@@ -39,10 +39,12 @@ class ControllerState:
         board: The plan in force and its watchers.
         clients: Channels to workers.
         is_paused: An operator stopped re-planning.
+        is_pause_ordered: This process was told whether to plan, so what an earlier one knew is old.
         metrics: What is counted, and read from here.
         overrides: What operators decided in place of catalog and planner.
         history: The newest decisions.
         watchers: Name and address of the load balancers that follow the plans, by their call.
+        early_orders: What was ordered before what an earlier process knew is restored; None: it is.
     """
 
     settings: ControllerSettings
@@ -58,9 +60,34 @@ class ControllerState:
     clients: WorkerClients
     history: PlanHistory
     is_paused: bool = False
+    is_pause_ordered: bool = False
     metrics: ControllerMetrics = field(default_factory=ControllerMetrics)
     overrides: Overrides = field(default_factory=Overrides)
     watchers: dict[object, tuple[str, str]] = field(default_factory=dict)
+    early_orders: list[Callable[[Overrides], Overrides]] | None = field(default_factory=list)
+
+    def order(self, change: Callable[[Overrides], Overrides]) -> None:
+        """Put an order in force, and wake the loop, which mirrors it to Redis and plans.
+
+        Raises:
+            InputError: it makes no sense; names the field.
+            ConfigError: as ``set_overrides``.
+        """
+        self.set_overrides(change(self.overrides))
+        if self.early_orders is not None:
+            self.early_orders.append(change)
+        self.membership.changed.set()
+
+    def restore_overrides(self, kept: Overrides) -> None:
+        """Put in force what an earlier process kept, and then what this one was told meanwhile.
+
+        Raises:
+            ConfigError: as ``set_overrides``.
+        """
+        for change in self.early_orders or ():
+            kept = change(kept)
+        self.set_overrides(kept)
+        self.early_orders = None
 
     def set_overrides(self, overrides: Overrides) -> None:
         """Put orders in force, activated cascades among them.

@@ -47,7 +47,10 @@ class DiscriminatorApplication:
                 self.scoring.learnt.resume(population, sketches[population])
             self._tasks.append(asyncio.create_task(self._keeper.run()))
         if self._store is not None:
-            publisher = Publisher(self._store, self.scoring.learnt, sketches)
+            thread = self.scoring.thread
+            publisher = Publisher(
+                self._store, self.scoring.learnt, sketches, lambda: thread.is_hung
+            )
             self._tasks.append(asyncio.create_task(publisher.run()))
         self.servicer.unavailable = ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from google.protobuf import json_format
 
@@ -98,12 +98,20 @@ class Learnt:
 
 
 class Publisher:
-    """Writes what was learnt to Redis every few seconds; does without it when it is gone."""
+    """Writes what was learnt to Redis every few seconds; does without it when it is gone.
+
+    It falls silent while nothing can be scored: silence is what operators are told of.
+    """
 
     def __init__(
-        self, store: TelemetryStore, learnt: Learnt, sketches: Mapping[Population, QuantileSketch]
+        self,
+        store: TelemetryStore,
+        learnt: Learnt,
+        sketches: Mapping[Population, QuantileSketch],
+        is_hung: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
+        self._is_hung = is_hung
         self._learnt = learnt
         self._sketches = sketches
 
@@ -115,6 +123,9 @@ class Publisher:
 
     async def publish(self) -> None:
         """Publish once."""
+        if self._is_hung():
+            logger.error("a model does not come back from scoring; nothing is scored")
+            return
         # A list: populations may come while Redis is waited for.
         for population, sketch in list(self._sketches.items()):
             document = json_format.MessageToJson(

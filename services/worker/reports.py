@@ -58,6 +58,7 @@ class Reports:
         self._heavy: deque[discriminator_pb2.HeavyConfidence] = deque(maxlen=NUM_KEPT_MAX)
         self._stirred = asyncio.Event()
         self._is_reachable = True
+        self._under_way: asyncio.Task[None] | None = None
 
     def light(self, population: Population, confidences: Sequence[float], scoring_s: float) -> None:
         """Note the confidences of light images, and the seconds they took."""
@@ -78,7 +79,9 @@ class Reports:
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
-            await self.report()
+            # A task of its own: cancelled with this one, what it holds would be lost.
+            self._under_way = asyncio.create_task(self.report())
+            await asyncio.shield(self._under_way)
             await asyncio.sleep(PERIOD_S)
             try:
                 async with asyncio.timeout(IDLE_PERIOD_S):
@@ -116,7 +119,11 @@ class Reports:
                 self._populations.restore(population, scattered(sketch.confidences))
 
     async def close(self) -> None:
-        """Report what is left and close the connection."""
+        """Let a report under way arrive, report what is left and close the connection."""
+        if self._under_way is not None:
+            _, late = await asyncio.wait({self._under_way}, timeout=LAST_TIMEOUT_S)
+            for task in late:
+                task.cancel()
         if self._light or self._heavy:
             await self.report(LAST_TIMEOUT_S)
         await self._channel.close()

@@ -14,7 +14,7 @@ import redis.asyncio
 from diffserve.core import Population, WorkerInfo
 from diffserve.telemetry import keys
 from diffserve.telemetry.records import CascadeReport, LoadBalancerReport, QueueReport
-from diffserve.telemetry.store import FORGOTTEN_AFTER_S, STORE_ERRORS, TelemetryStore
+from diffserve.telemetry.store import STORE_ERRORS, TelemetryStore
 
 WORKERS = (
     WorkerInfo(worker_id="w-0", address="host:1", device="cpu", resident=("a", "b")),
@@ -119,10 +119,20 @@ async def test_an_expired_report_is_left_out(
 async def test_load_balancers_long_gone_are_dropped_from_the_list(
     store: TelemetryStore, client: redis.asyncio.Redis
 ) -> None:
-    long_ago_s = time.time() - FORGOTTEN_AFTER_S - 60.0
-    await client.zadd(keys.LOADBALANCERS.of(), {"old": long_ago_s})
+    await client.zadd(keys.LOADBALANCERS.of(), {"old": time.time() - 3700.0, "newer": 1e12})
     await store.publish_report(make_report())
+    assert [r.loadbalancer_id for r in await store.read_reports()] == ["lb-0"]
     assert await client.zrange(keys.LOADBALANCERS.of(), 0, -1) == ["lb-0"]
+
+
+async def test_load_balancers_whose_clocks_are_hours_apart_are_both_read(
+    store: TelemetryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = time.time()
+    for name, ahead_s in (("lb-0", 0.0), ("lb-1", 9000.0)):
+        monkeypatch.setattr(time, "time", lambda ahead_s=ahead_s: now_s + ahead_s)
+        await store.publish_report(make_report(name))
+    assert [r.loadbalancer_id for r in await store.read_reports()] == ["lb-0", "lb-1"]
 
 
 async def test_plan_ids_increase_and_respect_what_the_caller_knows(store: TelemetryStore) -> None:

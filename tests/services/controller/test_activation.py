@@ -195,5 +195,5 @@ def test_orders_are_kept_as_they_are() -> None:
     assert Overrides.from_json(kept.to_json()) == kept
     with pytest.raises(ValueError):
         Overrides.from_json('{"activation": "{broken"}')
-    newer = Overrides(pins={"near": 0.5}).after(kept)
+    newer = kept.with_pins(["near"], 0.5)
     assert (newer.slo_s, newer.activation) == ({"near": 1.0}, activation)

@@ -12,7 +12,9 @@ from diffserve.core import Plan
 from diffserve.planning.planner import make_plan
 from diffserve.telemetry.records import QueueReport
 from services.controller import control_loop
+from services.controller.plans import message_from_document
 from tests.services.controller.deployment import (
+    LEASE_S,
     PERIOD_S,
     Client,
     eventually,
@@ -52,6 +54,28 @@ async def test_more_demand_means_fewer_deferrals_within_two_periods_and_back(
         assert deferred(busy) < deferred(idle)
         balancer.qps = 0.0
         await idle_plan(client)
+
+
+async def test_a_controller_frozen_in_the_middle_of_a_round_keeps_its_workers(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_controller(redis_url) as client, renewed(client, *FOUR):
+        await idle_plan(client)
+        save, seen = client.state.store.save_plan, list[int]()
+
+        def freeze(document: str) -> None:
+            if not seen:
+                time.sleep(LEASE_S + 4 * PERIOD_S)
+            seen.append(len(message_from_document(document).placements))
+
+        async def save_and_freeze(plan_id: int, document: str) -> None:
+            await save(plan_id, document)
+            freeze(document)
+
+        monkeypatch.setattr(client.state.store, "save_plan", save_and_freeze)
+        await asyncio.sleep(LEASE_S + 8 * PERIOD_S)
+        assert len(seen) > 2
+        assert set(seen) == {4}
 
 
 async def test_demand_that_nobody_can_serve_gets_the_fallback_and_the_loop_goes_on(

@@ -16,6 +16,7 @@ from diffserve.rpc.v1 import admin_pb2
 from diffserve.telemetry.store import TelemetryStore
 from tests.services.controller.deployment import (
     PERIOD_S,
+    Client,
     eventually,
     renewed,
     running_controller,
@@ -107,6 +108,43 @@ async def test_a_start_without_redis_waits_for_it_and_then_restores(
         plan = await client.plan_where(lambda p: len(p.placement) == 5)
         assert plan.plan_id > before.plan_id
     await context.__aexit__(None, None, None)
+
+
+async def test_what_is_taken_back_before_redis_answers_is_not_restored(
+    redis_url: str, redis_server
+) -> None:
+    async with running_controller(redis_url) as client, renewed(client, *FOUR):
+        await pause(client, paused=True)
+        await order(client, slo_s=3.5, share=0.5)
+        await eventually(lambda: stored_slo(redis_url, 3.5))
+    with paused(redis_server.process):
+        context = running_controller(redis_url)
+        client = await context.__aenter__()
+        await pause(client, paused=False)
+        await order(client, slo_s=None, share=None)
+    async with renewed(client, *FOUR):
+        await client.next_plan()
+        plan = await client.plan_where(lambda p: not p.cascades["mock"].is_pinned)
+        assert plan.cascades["mock"].slo_s == 2.0
+        assert not (await client.status()).planning_paused
+    await context.__aexit__(None, None, None)
+
+
+async def pause(client: Client, *, paused: bool) -> None:
+    request = admin_pb2.SetPlanningRequest(paused=paused)
+    await client.admin.SetPlanning(request, timeout=5)
+
+
+async def order(client: Client, *, slo_s: float | None, share: float | None) -> None:
+    await client.admin.SetSlo(admin_pb2.SetSloRequest(slo_s=slo_s), timeout=5)
+    await client.admin.PinThreshold(admin_pb2.PinThresholdRequest(share=share), timeout=5)
+
+
+async def stored_slo(redis_url: str, slo_s: float) -> bool:
+    store = TelemetryStore(redis_url)
+    document = await store.load_overrides()
+    await store.close()
+    return f'"mock": {slo_s}' in (document or "")
 
 
 async def test_a_redis_that_lost_its_data_is_filled_again(redis_url: str) -> None:

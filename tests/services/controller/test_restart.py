@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import redis.asyncio
 
+from diffserve.core import Plan
 from diffserve.rpc.v1 import admin_pb2
+from diffserve.telemetry import keys
 from diffserve.telemetry.store import TelemetryStore
 from tests.services.controller.deployment import (
     PERIOD_S,
@@ -96,6 +99,34 @@ async def test_an_unreadable_plan_in_redis_stops_nothing(
     assert "unreadable" in caplog.text
     assert await store.load_plan() not in (None, "{broken")
     await store.close()
+
+
+async def test_a_second_controller_on_the_same_redis_is_told_of(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def is_rivalled(plan: Plan) -> bool:
+        return "another controller plans by the same Redis" in plan.reason
+
+    async with running_controller(redis_url) as client, renewed(client, *FOUR):
+        for _ in range(3):
+            assert not is_rivalled(await client.next_plan())
+        async with running_controller(redis_url) as other:
+            await client.plan_where(is_rivalled)
+            await other.plan_where(is_rivalled)
+        await client.plan_where(lambda plan: not is_rivalled(plan))
+    assert "another controller" in caplog.text
+
+
+async def test_unreadable_members_and_profiles_in_redis_stop_nothing(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with redis.asyncio.Redis.from_url(redis_url) as raw:
+        await raw.hset(keys.WORKERS.of(), mapping={"w-8": "{broken", "w-9": '{"address": "h:1"}'})
+        await raw.hset(keys.PROFILE.of("cpu:mock-light"), mapping={"one": "0.1", "2": "0.03"})
+    async with running_controller(redis_url) as client, renewed(client, *FOUR):
+        await client.plan_where(lambda p: len(p.placement) == 4)
+    assert "w-8" in caplog.text and "w-9" in caplog.text
+    assert "cpu:mock-light" in caplog.text
 
 
 async def _pause(client: Client, *, paused: bool) -> None:

@@ -138,3 +138,15 @@ async def test_redis_hears_of_it(redis_url: str) -> None:
     assert message.num_scores == 1
     assert len(message.thresholds) == 21
     assert not message.drift.is_alarm
+
+
+async def test_a_hung_discriminator_falls_silent(redis_url: str) -> None:
+    store, hung = TelemetryStore(redis_url), True
+    sketches = Populations(CATALOG, 64).sketches
+    publisher = Publisher(store, Learnt(CATALOG), sketches, lambda: hung)
+    await publisher.publish()
+    assert not await store.load_calibrations([MOCK])
+    hung = False
+    await publisher.publish()
+    assert set(await store.load_calibrations([MOCK])) == {MOCK}
+    await store.close()

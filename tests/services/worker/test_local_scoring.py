@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from diffserve.core import Population
 from diffserve.rpc.v1 import common_pb2
 from diffserve.telemetry.server import free_port
 from services.discriminator.application import DiscriminatorApplication
+from services.discriminator.servicer import DiscriminatorServicer
 from services.worker import reports
 from tests.metrics import parsed
 from tests.services.worker.harness import (
@@ -118,6 +120,28 @@ async def test_what_is_left_is_reported_in_the_end(
         ) as worker:
             await asyncio.sleep(0.1)  # the question of the start is over by then
             await scored(worker, "a")
+        await has_seen(discriminator, 1)
+
+
+async def test_a_report_under_way_at_the_end_arrives(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "PERIOD_S", 0.01)
+    observe, under_way = DiscriminatorServicer.Observe, asyncio.Event()
+
+    async def slow(self: DiscriminatorServicer, asked: Any, context: Any) -> Any:
+        if any(group.confidences for group in asked.light):
+            under_way.set()
+            await asyncio.sleep(0.2)
+        return await observe(self, asked, context)
+
+    monkeypatch.setattr(DiscriminatorServicer, "Observe", slow)
+    async with running_discriminator(catalog) as (discriminator, address):
+        async with running_worker(
+            catalog, discriminator_address=address, scoring="local"
+        ) as worker:
+            await scored(worker, "a")
+            await asyncio.wait_for(under_way.wait(), 5)
         await has_seen(discriminator, 1)
 
 

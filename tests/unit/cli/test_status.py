@@ -161,3 +161,13 @@ def test_load_balancers_that_are_silent_are_named(
     assert [line.plain for line in silence_lines(status)] == expected
     status.redis_connected = False
     assert silence_lines(status) == []
+
+
+def test_cascades_on_which_no_discriminator_reports_are_named() -> None:
+    status = full_status()
+    status.loadbalancers.add(loadbalancer_id="lb-0", report_age_s=0.2)
+    status.cascades.add(cascade_id="known").calibration.num_scores = 0
+    (line,) = silence_lines(status)
+    assert line.plain.startswith("no discriminator reports on c; images are ranked by what workers")
+    status.cascades[0].calibration.num_scores = 300
+    assert silence_lines(status) == []

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from diffserve.activation import activation_of
 from diffserve.catalog import load_catalog
+from diffserve.cli import what_if
+from diffserve.cli.assumed_plan import plan_for
 from diffserve.cli.output import CliError
 from diffserve.cli.what_if import Request, as_activated, as_measured, parse_list, run_what_if
 from diffserve.errors import ConfigError
@@ -102,6 +105,23 @@ def test_activated_cascades_can_be_simulated_too(tmp_path: Path) -> None:
     assert as_activated(running, "") is running
     mock = load_catalog("mock")
     assert as_activated(mock, activation) is mock
+
+
+def test_a_pinned_share_is_simulated_as_it_is_planned(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a controller that was told to."""
+
+    def pinned(*question: Any) -> admin_pb2.WhatIfResponse:
+        answer = plan_for(*question)
+        (cascade,) = answer.plan.cascades
+        cascade.deferral_fraction, cascade.deferral_target, cascade.pinned = 0.1, 0.1, True
+        return answer
+
+    monkeypatch.setattr(what_if, "plan_for", pinned)
+    run_what_if(asked(qps="5"), as_json=True)
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["simulation"]["heavy_share"] == pytest.approx(0.1, abs=0.08)
 
 
 def test_live_latencies_and_slos_replace_the_catalogs() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,6 +60,13 @@ def test_hopeless_class_keeps_its_fastest_light_pool():
     (last,) = routes(fleet(group(slo_s=0.05)))
     assert (last.lights[0].variant_id, last.lights[0].batch_size) == ("fast", 1)
     assert [p.deferral for p in last.points] == [0.0]
+
+
+def test_a_pinned_share_that_no_deadline_allows_keeps_the_fastest_light_pool():
+    pinned = replace(candidate(), points=(RoutingPoint(0.0, 0.5, 4.0),))
+    (last,) = routes(fleet(group("main", pinned, slo_s=1.05)))
+    assert (last.lights[0].variant_id, last.heavies) == ("fast", ())
+    assert [(p.deferral, p.value) for p in last.points] == [(0.0, 4.0)]
 
 
 def test_light_work_on_shared_workers_counts_the_heavy_query_before_it():

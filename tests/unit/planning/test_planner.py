@@ -12,7 +12,12 @@ from diffserve.core import Cascade, Plan, RequestClass, WorkerInfo
 from diffserve.errors import BackendError
 from diffserve.planning import solver as solver_module
 from diffserve.planning.bruteforce import EnumerationSolver
-from diffserve.planning.observation import CascadeObservation, FleetObservation, QueueState
+from diffserve.planning.observation import (
+    CascadeObservation,
+    FleetObservation,
+    QueueState,
+    VariantFacts,
+)
 from diffserve.planning.planner import PlannerParameters, make_plan
 from diffserve.planning.problem import Objective
 from diffserve.planning.program import MixedIntegerProgram, ProgramSolution
@@ -243,6 +248,65 @@ def test_an_idle_fleet_that_is_too_small_for_all_waits_for_the_default(default_c
     )
     made = plan(idle)
     assert list(made.placement.values()) == [default_cascade.split("-")[0]]
+
+
+def two_classes(num_workers: int, *demands_qps: float) -> FleetObservation:
+    """Observe two cascades, each of a class of its own, that have no variant in common."""
+    other = fleets.seen("fast", "slow", demands_qps[1], name="other")
+    return fleets.observed(
+        fleets.seen("fast", "slow", demands_qps[0], name="main"),
+        replace(other, cascade=replace(other.cascade, light="fast-2", heavy="slow-2")),
+        num_workers=num_workers,
+        classes=(),
+        default_cascade="main",
+    )
+
+
+def test_an_idle_class_takes_no_worker_that_the_quality_of_another_hangs_on():
+    made = plan(two_classes(2, 2.0, 0.0))
+    assert sorted(made.placement.values()) == ["fast", "slow"]
+    assert made.cascades["main"].deferral_fraction > 0.0
+    assert "other: demand 0.0 qps, nothing is deferred; its workers come with" in made.reason
+    # The default one is no exception, however little demand the other has.
+    assert sorted(plan(two_classes(2, 0.0, 0.05)).placement.values()) == ["fast-2", "slow-2"]
+    # With its first query it has demand, which goes before quality.
+    assert {"fast", "fast-2"} <= set(plan(two_classes(2, 2.0, 0.01)).placement.values())
+
+
+def test_an_idle_class_has_a_worker_where_others_can_do_without():
+    assert "fast-2" in plan(two_classes(3, 1.0, 0.0)).placement.values()
+    assert "fast-2" in plan(two_classes(16, 8.0, 0.0)).placement.values()
+
+
+@pytest.mark.parametrize("demand_qps", [0.0, 1.0, 100.0])
+def test_a_variant_is_placed_where_it_fits(demand_qps):
+    small, large = (fleets.workers(2, kind) for kind in ("small", "large"))
+    made = plan(
+        fleets.observed(
+            fleets.seen("fast", "slow", demand_qps),
+            workers=(*small, *large),
+            latency_by_device={"fast": {}, "slow": {}},
+            variants={"slow": VariantFacts(base="slow", memory_bytes=50)},
+            memory_by_device={"small": 10, "large": 100},
+        )
+    )
+    assert {made.placement[w.worker_id] for w in small} == {"fast"}
+    if demand_qps < 100.0:
+        assert made.cascades["fast-slow"].deferral_fraction == 1.0
+
+
+def test_a_variant_that_fits_nowhere_is_planned_all_the_same():
+    """The worker that is told to hold it says why it cannot, and operators see it."""
+    made = plan(
+        fleets.observed(
+            fleets.seen("fast", "slow", 1.0),
+            workers=(*fleets.workers(2, "small"), *fleets.workers(2, "large")),
+            latency_by_device={"fast": {}, "slow": {}},
+            variants={"slow": VariantFacts(base="slow", memory_bytes=500)},
+            memory_by_device={"small": 10, "large": 100},
+        )
+    )
+    assert set(made.placement.values()) == {"fast", "slow"}
 
 
 def test_without_a_solver_cascades_are_planned_apart(monkeypatch):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from diffserve.catalog import Discriminator, load_catalog
 from diffserve.core import Population
 from diffserve.errors import BackendError, OverloadedError
+from diffserve.scoring import thread
 from diffserve.scoring.thread import NUM_WAITING_MAX, ScoringThread
 
 IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
@@ -101,3 +102,19 @@ async def test_a_wrong_number_of_confidences_is_a_failure(tmp_path: Path) -> Non
     async with running("QuickScorer", tmp_path) as scoring:
         with pytest.raises(BackendError, match="shape"):
             await scoring.confidences(ODD, IMAGES, ["a"])
+
+
+async def test_a_model_that_does_not_come_back_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thread, "HUNG_S", 0.01)
+    async with running("SlowScorer", tmp_path) as scoring:
+        monkeypatch.setattr(SlowScorer, "seconds", 0.2)
+        assert not scoring.is_hung
+        with pytest.raises(TimeoutError):
+            await scoring.confidences(ODD, IMAGES, ["a", "b"], limit_s=0.05)
+        # Nobody waits any more, and the thread is busy all the same.
+        assert scoring.is_hung and not scoring.is_busy
+        async with asyncio.timeout(5):
+            while scoring.is_hung:
+                await asyncio.sleep(0.01)

@@ -103,6 +103,8 @@ function showAlarms(status) {
   const lines = [];
   if (!status.redis_connected) lines.push(`Redis does not answer; telemetry is ${status.telemetry_age_s.toFixed(0)} s old and the plan stays.`);
   for (const { loadbalancer_id, report_age_s } of status.loadbalancers ?? []) if (status.redis_connected && report_age_s > SILENT_S) lines.push(`Load balancer ${loadbalancer_id} has been silent for ${report_age_s.toFixed(0)} s; its figures are as old.`);
+  const unheard = status.cascades.filter((one) => !one.calibration).map((one) => one.cascade_id);
+  if (status.redis_connected && unheard.length) lines.push(`No discriminator reports on ${unheard.join(", ")}; images are ranked by what workers knew last, or kept without a score.`);
   if (status.planning_paused) lines.push("Planning is paused.");
   for (const { variant_id, drift } of calibrations(status)) if (drift?.is_alarm) lines.push(`Drift: the confidences of ${variant_id}'s images are not those it was measured with (PSI ${drift.psi.toFixed(2)}); the share deferred is held all the same.`);
   alarm(lines.join(" "));
