@@ -178,6 +178,13 @@ class Variant:
     step_cache: int = 1
 
 
+WEIGHTS_FIELDS = (
+    *("base", "pipeline", "source", "dtype"),
+    *("denoiser", "loras", "weight_variant", "safety_checker"),
+)
+"""Fields of a variant that must be equal for two to share weights in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Population:
     """The confidences that one variant's images get from one discriminator.

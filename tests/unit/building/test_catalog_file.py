@@ -111,7 +111,9 @@ def test_every_field_survives_with_local_sources(tmp_path: Path) -> None:
         if getattr(everything, field.name) == field.default
     ]
     assert not unset, "the test is to set every field"
-    other = dataclasses.replace(everything, variant_id="other", source="owner/other", loras=())
+    other = dataclasses.replace(
+        everything, variant_id="other", base="other", source="owner/other", loras=()
+    )
     path = written([everything, other], tmp_path / "out")
     assert str(tmp_path) not in path.read_text(), "folders move together with the catalog"
     catalog = load_catalog(str(path))
