@@ -15,6 +15,7 @@ import transformers
 from diffserve.core import Variant
 from diffserve.errors import ConfigError
 from services.worker.backends.parts import add_loras, load_denoiser
+from services.worker.backends.sources import check_class, check_source, damaged_file
 
 LoadedT = TypeVar("LoadedT")
 
@@ -25,18 +26,11 @@ def weight_bytes_on_disk(variant: Variant) -> int:
     Raises:
         ConfigError: ``source`` is a local path and holds no weights.
     """
-    where = f"variant.{variant.variant_id}.source"
+    check_source(variant)
     source = Path(variant.source)
     if source.is_dir():
-        if not (source / "model_index.json").exists():
-            raise ConfigError(f"{where}: {source} holds no model_index.json")
         return sum(file.stat().st_size for file in source.rglob("*.safetensors"))
-    if source.is_file():
-        return source.stat().st_size
-    # A hub id is "owner/name"; anything else was meant to be a path.
-    if not variant.source or source.is_absolute() or variant.source.count("/") != 1:
-        raise ConfigError(f"{where}: nothing at {variant.source!r}")
-    return 0
+    return source.stat().st_size if source.is_file() else 0
 
 
 def load_pipeline(variant: Variant, device: str) -> Any:
@@ -45,7 +39,9 @@ def load_pipeline(variant: Variant, device: str) -> Any:
     Raises:
         ConfigError: the class, the weights or the device's memory do not allow it; names the field.
     """
+    check_source(variant)
     pipeline_class = _pipeline_class(variant)
+    check_class(variant, pipeline_class)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     pipeline = _named(variant, "source", lambda: _from_source(pipeline_class, variant))
@@ -67,8 +63,16 @@ def _named(variant: Variant, field: str, load: Callable[[], LoadedT]) -> LoadedT
     except Exception as error:
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
     # Raised out here so that it does not refer to the first error, whose traceback holds weights.
-    value = "" if field == "loras" else f"{getattr(variant, field)}: "
-    raise ConfigError(f"variant.{variant.variant_id}.{field}: {value}{text}")
+    where, value = f"variant.{variant.variant_id}.{field}", getattr(variant, field)
+    if field == "loras":
+        raise ConfigError(f"{where}: {text}")
+    if not Path(value).exists():
+        raise ConfigError(
+            f"{where}: {value} is not here, and not to be had from the hub: {text[:200]}"
+        )
+    if damaged := damaged_file(Path(value)):
+        raise ConfigError(f"{where}: {damaged} is cut short or otherwise damaged")
+    raise ConfigError(f"{where}: {value}: {text}")
 
 
 def _from_source(pipeline_class: Any, variant: Variant) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import io
 import math
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,13 @@ async def test_what_cannot_be_loaded_names_the_field(
     (tmp_path / "empty").mkdir()
     single = tmp_path / "broken.safetensors"
     single.write_bytes(b"nonsense")
+    pickled = tmp_path / "model.ckpt"
+    pickled.write_bytes(b"nonsense")
+    for name in ("cut", "partless"):
+        shutil.copytree(saved["sd"], tmp_path / name)
+    cut = tmp_path / "cut" / "text_encoder" / "model.safetensors"
+    cut.write_bytes(cut.read_bytes()[:1000])
+    shutil.rmtree(tmp_path / "partless" / "tokenizer")
     catalog = catalog_of(
         variant(saved["sd"]),
         variant(tmp_path / "absent", variant_id="v-absent"),
@@ -244,6 +252,16 @@ async def test_what_cannot_be_loaded_names_the_field(
         variant(saved["sd"], variant_id="v-name", pipeline="NoSuchPipeline"),
         variant(saved["sd"], variant_id="v-scheduler", scheduler="NoSuchScheduler"),
         variant(saved["sd"], variant_id="v-size", width=24, height=20),
+        variant("", variant_id="v-blank"),
+        variant("no/such", variant_id="v-hub"),
+        variant(pickled, variant_id="v-pickled"),
+        variant(tmp_path / "cut", variant_id="v-cut", memory_bytes=1),
+        variant(tmp_path / "partless", variant_id="v-partless", memory_bytes=1),
+        variant(saved["sd"], variant_id="v-xl", pipeline="StableDiffusionXLPipeline"),
+        variant(saved["xl"], variant_id="v-v1", pipeline="StableDiffusionPipeline"),
+        variant(saved["sd"], variant_id="v-image", pipeline="StableDiffusionImg2ImgPipeline"),
+        variant(saved["sd"], variant_id="v-model", pipeline="UNet2DConditionModel"),
+        variant(saved["sd"], variant_id="v-function", pipeline="os.path:join"),
     )
     async with running_worker(catalog, preload="v-sd") as worker:
         for variant_id, expected in {
@@ -254,6 +272,16 @@ async def test_what_cannot_be_loaded_names_the_field(
             "v-name": "pipeline: 'NoSuchPipeline'",
             "v-scheduler": "scheduler: diffusers has no 'NoSuchScheduler'",
             "v-size": "warm-up: ",
+            "v-blank": "source: nothing at ''",
+            "v-hub": "source: no/such is not here, and not to be had from the hub: ",
+            "v-pickled": f"source: {pickled} is no .safetensors file",
+            "v-cut": f"source: {cut} is cut short or otherwise damaged",
+            "v-partless": f"source: {tmp_path / 'partless'} holds no tokenizer",
+            "v-xl": "pipeline: StableDiffusionXLPipeline needs text_encoder_2, tokenizer_2, which",
+            "v-v1": "pipeline: StableDiffusionPipeline has no use for text_encoder_2, tokenizer_2",
+            "v-image": "pipeline: StableDiffusionImg2ImgPipeline does not draw from prompts alone",
+            "v-model": "pipeline: UNet2DConditionModel does not draw from prompts alone",
+            "v-function": "pipeline: os.path:join is no pipeline",
         }.items():
             text = await refused_assignment(worker, variant_id)
             assert text.startswith(f"variant.{variant_id}"), text
@@ -265,8 +293,6 @@ async def test_what_cannot_be_loaded_names_the_field(
 async def test_weights_other_than_safetensors_are_refused(
     saved: dict[str, Path], tmp_path: Path
 ) -> None:
-    import shutil
-
     pickled = tmp_path / "pickled"
     shutil.copytree(saved["sd"], pickled)
     weights = pickled / "unet" / "diffusion_pytorch_model.safetensors"
