@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import diffusers
 import torch
 import transformers
+from diffusers.schedulers import SchedulerMixin
 
 from diffserve.core import Variant
 from diffserve.errors import ConfigError
@@ -61,7 +62,7 @@ def _named(variant: Variant, field: str, load: Callable[[], LoadedT]) -> LoadedT
     except ConfigError:
         raise
     except Exception as error:
-        text = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        text = _told(error)
     # Raised out here so that it does not refer to the first error, whose traceback holds weights.
     where, value = f"variant.{variant.variant_id}.{field}", getattr(variant, field)
     if field == "loras":
@@ -73,6 +74,10 @@ def _named(variant: Variant, field: str, load: Callable[[], LoadedT]) -> LoadedT
     if damaged := damaged_file(Path(value)):
         raise ConfigError(f"{where}: {damaged} is cut short or otherwise damaged")
     raise ConfigError(f"{where}: {value}: {text}")
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
 
 
 def _from_source(pipeline_class: Any, variant: Variant) -> Any:
@@ -105,12 +110,19 @@ def make_scheduler(variant: Variant, saved: Any) -> Any:
     scheduler_class = getattr(diffusers, variant.scheduler or type(saved).__name__, type(saved))
     if variant.scheduler and scheduler_class.__name__ != variant.scheduler:
         raise ConfigError(f"{where}: diffusers has no {variant.scheduler!r}")
+    is_class = isinstance(scheduler_class, type)
+    if variant.scheduler and not (is_class and issubclass(scheduler_class, SchedulerMixin)):
+        raise ConfigError(f"{where}: {variant.scheduler} is no scheduler")
     options = dict(variant.scheduler_options)
-    unknown = set(options) - set(inspect.signature(scheduler_class.__init__).parameters)
+    unknown = set(options) - set(inspect.signature(scheduler_class).parameters)
     if unknown:
         names = ", ".join(sorted(unknown))
         raise ConfigError(f"{where}_options: {scheduler_class.__name__} has no {names}")
-    return scheduler_class.from_config(saved.config, **options)
+    try:
+        return scheduler_class.from_config(saved.config, **options)
+    except Exception as error:
+        field = f"{where}_options" if options else where
+        raise ConfigError(f"{field}: {scheduler_class.__name__}: {_told(error)}") from None
 
 
 def _pipeline_class(variant: Variant) -> Any:
