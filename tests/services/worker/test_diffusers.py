@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 import io
 import math
 import shutil
@@ -211,6 +212,22 @@ async def test_an_image_of_nan_is_an_error(catalog: Catalog) -> None:
     assert answer.results["b"].image.data
 
 
+async def test_an_image_of_another_size_is_no_answer(catalog: Catalog) -> None:
+    async with running_worker(catalog, preload="v-sd") as worker:
+        replica: Any = worker.application.executor.residency.use(catalog.variants["v-sd"])
+
+        class Rounding(replica.pipeline.__class__):  # type: ignore[misc]
+            def __call__(self, *args: Any, height: int, **kwargs: Any) -> Any:
+                return super().__call__(*args, height=height // 16 * 16, **kwargs)
+
+        Rounding.__call__.__signature__ = inspect.signature(type(replica.pipeline).__call__)
+        replica.pipeline.__class__ = Rounding
+        assert (await run(worker, request("v-sd", "a"))).results["a"].image.data
+        answer = await run(worker, request("v-sd", "a", height=24))
+    expected = "16x16 pixels were drawn where 16x24 were asked for: the variant's size_multiple is"
+    assert expected in answer.results["a"].error
+
+
 async def test_swapping_twenty_times_keeps_memory_flat(
     catalog: Catalog, saved: dict[str, Path]
 ) -> None:
@@ -252,6 +269,12 @@ async def test_what_cannot_be_loaded_names_the_field(
         variant(saved["sd"], variant_id="v-name", pipeline="NoSuchPipeline"),
         variant(saved["sd"], variant_id="v-scheduler", scheduler="NoSuchScheduler"),
         variant(saved["sd"], variant_id="v-size", width=24, height=20),
+        variant(
+            saved["sd"],
+            variant_id="v-flow",
+            scheduler="FlowMatchEulerDiscreteScheduler",
+            scheduler_options=(("shift", 3.0),),
+        ),
         variant("", variant_id="v-blank"),
         variant("no/such", variant_id="v-hub"),
         variant(pickled, variant_id="v-pickled"),
@@ -272,6 +295,8 @@ async def test_what_cannot_be_loaded_names_the_field(
             "v-name": "pipeline: 'NoSuchPipeline'",
             "v-scheduler": "scheduler: diffusers has no 'NoSuchScheduler'",
             "v-size": "warm-up: ",
+            "v-flow": "; it was run as StableDiffusionPipeline, 16x16, 4 steps, guidance 2, float32, "
+            "FlowMatchEulerDiscreteScheduler, shift = 3.0",
             "v-blank": "source: nothing at ''",
             "v-hub": "source: no/such is not here, and not to be had from the hub: ",
             "v-pickled": f"source: {pickled} is no .safetensors file",
