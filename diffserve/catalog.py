@@ -149,6 +149,7 @@ class VariantEntry(_Entry):
     loras: _Row[_LoraEntry] = ()
     weight_variant: str = Field("", pattern="^[a-z0-9]*$")
     safety_checker: str = ""
+    config: str = ""
     step_cache: int = Field(1, ge=1, le=10)
 
 
@@ -396,6 +397,8 @@ def _variant(path: Path, variant_id: str, entry: VariantEntry) -> Variant:
             raise ConfigError(f"{where}.{name}: {side} is more than its size_max")
     if not entry.source and entry.pipeline != MOCK_PIPELINE:
         raise ConfigError(f"{where}.source: a folder, a .safetensors file or a hub id is missing")
+    if entry.config and not entry.source.endswith(".safetensors"):
+        raise ConfigError(f"{where}.config: only a .safetensors file has its settings elsewhere")
     values = entry.model_dump(exclude={"latency_s", "latency_by_device_s"})
     loras = [
         Lora(**{**lora.model_dump(), "source": _resolve(path, lora.source)}) for lora in entry.loras
@@ -407,6 +410,7 @@ def _variant(path: Path, variant_id: str, entry: VariantEntry) -> Variant:
             "source": _resolve(path, entry.source),
             "denoiser": _resolve(path, entry.denoiser),
             "safety_checker": _resolve(path, entry.safety_checker),
+            "config": _resolve(path, entry.config),
             "scheduler_options": tuple(sorted(entry.scheduler_options.items())),
             "loras": tuple(loras),
         },

@@ -102,8 +102,11 @@ def rehearse(rehearsal: Rehearsal, settings: WorkerSettings, tell: Tell) -> None
 def _may_download(variant: Variant) -> bool:
     """Whether some of the weights are a hub's."""
     loras = (lora.source for lora in variant.loras)
-    sources = (variant.source, variant.denoiser, variant.safety_checker, *loras)
-    return any(source and not Path(source).exists() for source in sources)
+    sources = (variant.source, variant.denoiser, variant.safety_checker, variant.config, *loras)
+    is_single = variant.source.endswith(".safetensors")
+    return (is_single and not variant.config) or any(
+        source and not Path(source).exists() for source in sources
+    )
 
 
 def _warmed_up(

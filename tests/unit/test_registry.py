@@ -47,6 +47,7 @@ def test_operating_points_share_their_base() -> None:
         ),
         ("width = 512", "width = 512\nsize_multiple = 48", "turbo.width: 512 is no multiple"),
         ("height = 512", "height = 512\nsize_max = 256", "turbo.width: 512 is more than its size_"),
+        ("width = 512", 'width = 512\nconfig = "x"', "turbo.config: only a .safetensors file"),
         ('base = "sd-turbo"', 'base = ""', "variant.sd-turbo.base"),
         ('pipeline = "StableDiffusionPipeline"', 'pipeline = ""', "variant.sd-turbo.pipeline"),
         ('source = "stabilityai/sd-turbo"', "", "variant.sd-turbo.source: .* is missing"),

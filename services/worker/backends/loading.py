@@ -73,6 +73,8 @@ def _named(variant: Variant, field: str, load: Callable[[], LoadedT]) -> LoadedT
         )
     if damaged := damaged_file(Path(value)):
         raise ConfigError(f"{where}: {damaged} is cut short or otherwise damaged")
+    if field == "source" and Path(value).is_file() and not variant.config:
+        text = f"{text[:200]}; the hub has its settings, or a folder that config names"
     raise ConfigError(f"{where}: {value}: {text}")
 
 
@@ -84,7 +86,12 @@ def _from_source(pipeline_class: Any, variant: Variant) -> Any:
     dtype = getattr(torch, variant.dtype)
     source = Path(variant.source)
     if source.suffix == ".safetensors":
-        return pipeline_class.from_single_file(variant.source, dtype=dtype)
+        return pipeline_class.from_single_file(
+            variant.source,
+            dtype=dtype,
+            config=variant.config or None,
+            local_files_only=Path(variant.config).is_dir() if variant.config else False,
+        )
     return pipeline_class.from_pretrained(
         variant.source,
         dtype=dtype,

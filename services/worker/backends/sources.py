@@ -24,9 +24,14 @@ def check_source(variant: Variant) -> None:
     Raises:
         ConfigError: it does not; names the field and the file.
     """
-    where = f"variant.{variant.variant_id}.source"
-    source = Path(variant.source)
-    if variant.source and source.is_dir():
+    if variant.config:
+        _check_place(f"variant.{variant.variant_id}.config", variant.config)
+    _check_place(f"variant.{variant.variant_id}.source", variant.source)
+
+
+def _check_place(where: str, place: str) -> None:
+    source = Path(place)
+    if place and source.is_dir():
         for name in _parts(where, source):
             if name != "safety_checker" and not (source / name).is_dir():
                 raise ConfigError(f"{where}: {source} holds no {name}, which its {INDEX} names")
@@ -34,8 +39,8 @@ def check_source(variant: Variant) -> None:
         if source.suffix != ".safetensors":
             raise ConfigError(f"{where}: {source} is no .safetensors file")
     # A hub id is "owner/name"; anything else was meant to be a path.
-    elif not variant.source or source.is_absolute() or variant.source.count("/") != 1:
-        raise ConfigError(f"{where}: nothing at {variant.source!r}")
+    elif not place or source.is_absolute() or place.count("/") != 1:
+        raise ConfigError(f"{where}: nothing at {place!r}")
 
 
 def check_class(variant: Variant, pipeline_class: Any) -> None:
@@ -60,7 +65,7 @@ def check_class(variant: Variant, pipeline_class: Any) -> None:
         if parameter.kind is not inspect.Parameter.VAR_POSITIONAL
         and parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
-    source = Path(variant.source)
+    source = Path(variant.config or variant.source)
     if not taken or not source.is_dir():
         return
     there = _index(f"variant.{variant.variant_id}.source", source)

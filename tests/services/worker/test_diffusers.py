@@ -247,8 +247,14 @@ async def test_swapping_twenty_times_keeps_memory_flat(
     assert max(used[10:]) <= 1.02 * max(used[:10])
 
 
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no hub be reached, wherever the tests run."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
 async def test_what_cannot_be_loaded_names_the_field(
-    saved: dict[str, Path], tmp_path: Path
+    saved: dict[str, Path], tmp_path: Path, offline: None
 ) -> None:
     (tmp_path / "empty").mkdir()
     single = tmp_path / "broken.safetensors"
@@ -295,7 +301,7 @@ async def test_what_cannot_be_loaded_names_the_field(
             "v-name": "pipeline: 'NoSuchPipeline'",
             "v-scheduler": "scheduler: diffusers has no 'NoSuchScheduler'",
             "v-size": "warm-up: ",
-            "v-flow": "; it was run as StableDiffusionPipeline, 16x16, 4 steps, guidance 2, float32, "
+            "v-flow": "StableDiffusionPipeline, 16x16, 4 steps, guidance 2, float32, "
             "FlowMatchEulerDiscreteScheduler, shift = 3.0",
             "v-blank": "source: nothing at ''",
             "v-hub": "source: no/such is not here, and not to be had from the hub: ",

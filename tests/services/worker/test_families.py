@@ -157,7 +157,42 @@ async def test_a_denoiser_of_its_own(saved: dict[str, Variant], tmp_path: Path) 
     assert np.abs(pixels(fast, "cat") - pixels(other, "cat")).max() > 1
 
 
-async def test_loras_count_and_scale(saved: dict[str, Variant], tmp_path: Path) -> None:
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no hub be reached, wherever the tests run."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+async def test_a_single_file_takes_its_settings_from_a_folder(
+    saved: dict[str, Variant], tmp_path: Path, offline: None
+) -> None:
+    whole = saved["sd-v1-5"]
+    file = tmp_path / "model.safetensors"
+    pipelines.save_single_file(Path(whole.source), file)
+    single = dataclasses.replace(
+        whole, variant_id="single", base="single", source=str(file), config=whole.source
+    )
+    changes = {
+        "alone": {"config": ""},
+        "lost": {"config": str(tmp_path / "nowhere")},
+        "xl": {"config": saved["sdxl"].source},
+    }
+    wrong = [dataclasses.replace(single, variant_id=n, **change) for n, change in changes.items()]
+    async with running_worker(
+        catalog_of(whole, single, *wrong), preload="sd-v1-5,single"
+    ) as worker:
+        ours = await run(worker, request("single", "cat", seed=5))
+        theirs = await run(worker, request("sd-v1-5", "cat", seed=5))
+        problem = await refused_assignment(worker, "alone")
+        assert problem.endswith("; the hub has its settings, or a folder that config names")
+        assert "lost.config: nothing at" in await refused_assignment(worker, "lost")
+        assert "has no use for text_encoder_2" in await refused_assignment(worker, "xl")
+    assert np.array_equal(pixels(ours, "cat"), pixels(theirs, "cat"))
+
+
+async def test_loras_count_and_scale(
+    saved: dict[str, Variant], tmp_path: Path, offline: None
+) -> None:
     base = saved["sd-v1-5"]
     attention = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
     pipelines.save_lora(tmp_path / "good", attention)
