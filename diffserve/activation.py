@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 KEPT = Path("activated cascades")
 """Stands for the file in errors about what was activated before."""
 SUFFIX = re.compile(r"[A-Za-z0-9._-]{1,32}")
-_PLACES = frozenset({"source", "denoiser", "safety_checker"})
+_PLACES = frozenset({"source", "denoiser", "safety_checker", "config"})
 """Fields that are paths on some machine: only the last part must be the same."""
 _MEASURED = frozenset({"memory_bytes", "load_s"})
 """Fields that say nothing of what is drawn."""

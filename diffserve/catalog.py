@@ -10,11 +10,11 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from diffserve.core import SLO_S_MAX, Cascade, Lora, RequestClass, Variant
+from diffserve.core import SLO_S_MAX, WEIGHTS_FIELDS, Cascade, Lora, RequestClass, Variant
 from diffserve.errors import ConfigError, ProfileError
 from diffserve.files import text_of
 from diffserve.profiles.curves import BypassPoint, DeferralProfile, QualityCurve
@@ -24,6 +24,13 @@ ProfileT = TypeVar("ProfileT")
 EntriesT = TypeVar("EntriesT", bound=BaseModel)
 
 SHIPPED = Path(__file__).parent / "catalogs"
+_PROBLEMS = {
+    "extra_forbidden": "there is no such field",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "tuple_type": "must be a list",
+}
+"""What the library says of Python's types, in the words of TOML."""
 MOCK_PIPELINE = "mock"
 """Pipeline name of variants that sleep by their latency profile and draw nothing."""
 
@@ -104,12 +111,19 @@ def class_of(cascade_id: str, classes: Mapping[str, RequestClass]) -> str:
     return next(owners, cascade_id)
 
 
+_Name = Annotated[str, Field(min_length=1)]
+_ItemT = TypeVar("_ItemT")
+# TOML has lists and keys that are text; all else is of the type that it is meant to be.
+_Row = Annotated[tuple[_ItemT, ...], Field(strict=False)]
+_Seconds = dict[Annotated[int, Field(strict=False)], float]
+
+
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class _LoraEntry(_Entry):
-    source: str = Field(min_length=1)
+    source: _Name
     weight_name: str = ""
     scale: float = 1.0
 
@@ -117,14 +131,14 @@ class _LoraEntry(_Entry):
 class VariantEntry(_Entry):
     """A variant as catalogs and registries spell it."""
 
-    base: str
-    pipeline: str
+    base: _Name
+    pipeline: _Name
     source: str = ""
     num_inference_steps: int = Field(ge=1, le=200)
     guidance_scale: float = Field(ge=0, le=50)
     width: int = Field(ge=8, le=2048, multiple_of=8)
     height: int = Field(ge=8, le=2048, multiple_of=8)
-    dtype: str = Field("float32", pattern="^(float32|float16|bfloat16)$")
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     scheduler: str = ""
     memory_bytes: int = Field(0, ge=0)
     load_s: float = Field(0.0, ge=0.0)
@@ -132,15 +146,16 @@ class VariantEntry(_Entry):
     size_max: int = Field(2048, ge=8, le=2048)
     scheduler_options: dict[str, bool | int | float | str] = Field(default_factory=dict)
     denoiser: str = ""
-    loras: tuple[_LoraEntry, ...] = ()
+    loras: _Row[_LoraEntry] = ()
     weight_variant: str = Field("", pattern="^[a-z0-9]*$")
     safety_checker: str = ""
+    config: str = ""
     step_cache: int = Field(1, ge=1, le=10)
 
 
 class _ProfiledEntry(VariantEntry):
-    latency_s: dict[int, float]
-    latency_by_device_s: dict[str, dict[int, float]] = Field(default_factory=dict)
+    latency_s: _Seconds
+    latency_by_device_s: dict[str, _Seconds] = Field(default_factory=dict)
 
 
 class _DiscriminatorEntry(_Entry):
@@ -149,20 +164,20 @@ class _DiscriminatorEntry(_Entry):
 
 
 class _DeferralEntry(_Entry):
-    thresholds: tuple[float, ...]
-    fractions: tuple[float, ...]
+    thresholds: _Row[float]
+    fractions: _Row[float]
 
 
 class _QualityEntry(_Entry):
     metric: str
-    fractions: tuple[float, ...]
-    qualities: tuple[float, ...]
+    fractions: _Row[float]
+    qualities: _Row[float]
 
 
 class _BypassEntry(_Entry):
     fraction: float
-    fractions: tuple[float, ...]
-    qualities: tuple[float, ...]
+    fractions: _Row[float]
+    qualities: _Row[float]
 
 
 class _ExampleEntry(_Entry):
@@ -173,7 +188,7 @@ class _ExampleEntry(_Entry):
 class ClassEntry(_Entry):
     """A request class as catalogs spell it."""
 
-    cascades: tuple[str, ...] = Field(min_length=1)
+    cascades: _Row[str] = Field(min_length=1)
     weight: float = Field(1.0, gt=0)
 
 
@@ -187,14 +202,14 @@ class CascadeEntry(_Entry):
     deferral_max: float = Field(1.0, ge=0, le=1)
     deferral: _DeferralEntry
     quality: _QualityEntry
-    bypass: tuple[_BypassEntry, ...] = ()
+    bypass: _Row[_BypassEntry] = ()
 
 
 class CatalogFile(_Entry):
     """A whole catalog as its file spells it."""
 
     default_cascade: str
-    examples: tuple[_ExampleEntry, ...] = ()
+    examples: _Row[_ExampleEntry] = ()
     variant: dict[str, _ProfiledEntry]
     discriminator: dict[str, _DiscriminatorEntry]
     cascade: dict[str, CascadeEntry]
@@ -251,9 +266,12 @@ def parse_entries(path: Path, text: str, model: type[EntriesT]) -> EntriesT:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt field is one too many and, where it is required, one too few.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {where}: {first['msg']}") from None
+        raise ConfigError(
+            f"{path}: {where}: {_PROBLEMS.get(first['type'], first['msg'])}"
+        ) from None
 
 
 def make_catalog(path: Path, file: CatalogFile) -> Catalog:
@@ -270,11 +288,12 @@ def make_catalog(path: Path, file: CatalogFile) -> Catalog:
         )
     classes = make_classes(path, file.cascade, file.request_class)
     _check_reference(path, "default_cascade", file.default_cascade, file.cascade | classes)
-    variants, cascades = file.variant.items(), file.cascade.items()
+    cascades = file.cascade.items()
+    variants = make_variants(path, file.variant)
     return Catalog(
         name=path.stem,
         default_cascade=file.default_cascade,
-        variants={v: make_variant(path, v, entry) for v, entry in variants},
+        variants=variants,
         discriminators={
             name: Discriminator(
                 discriminator_id=name, scorer=entry.scorer, source=_resolve(path, entry.source)
@@ -282,11 +301,13 @@ def make_catalog(path: Path, file: CatalogFile) -> Catalog:
             for name, entry in file.discriminator.items()
         },
         cascades={c: make_cascade(c, entry) for c, entry in cascades},
-        latency={v: _latency(path, v, entry) for v, entry in variants},
+        latency={v: _latency(path, v, entry) for v, entry in file.variant.items()},
         deferral={c: make_deferral(path, c, entry) for c, entry in cascades},
         quality={c: make_quality(path, c, entry) for c, entry in cascades},
         classes=classes,
-        latency_by_device={v: _latency_by_device(path, v, entry) for v, entry in variants},
+        latency_by_device={
+            v: _latency_by_device(path, v, entry) for v, entry in file.variant.items()
+        },
         bypass={c: make_bypass(path, c, entry) for c, entry in cascades if entry.bypass},
         examples=tuple(Example(entry.kind, entry.text) for entry in file.examples),
     )
@@ -335,8 +356,49 @@ def make_quality(path: Path, cascade_id: str, entry: CascadeEntry) -> QualityCur
     return _located(path, where, QualityCurve, **entry.quality.model_dump())
 
 
-def make_variant(path: Path, variant_id: str, entry: VariantEntry) -> Variant:
-    """Return an entry of the file at ``path`` as a variant."""
+def make_variants(path: Path, entries: Mapping[str, VariantEntry]) -> dict[str, Variant]:
+    """Return the entries of the file at ``path`` as variants.
+
+    Raises:
+        ConfigError: one contradicts itself or another; names the file and the field.
+    """
+    variants = {name: _variant(path, name, entry) for name, entry in entries.items()}
+    check_bases(str(path), variants)
+    return variants
+
+
+def check_bases(where: str, variants: Mapping[str, Variant]) -> None:
+    """Check that variants of one base have the same weights: plans let them switch for free.
+
+    Args:
+        where: What errors begin with.
+        variants: By ``variant_id``.
+
+    Raises:
+        ConfigError: two have not; names what differs.
+    """
+    first: dict[str, Variant] = {}
+    for variant_id, variant in variants.items():
+        other = first.setdefault(variant.base, variant)
+        for field in WEIGHTS_FIELDS:
+            if getattr(variant, field) != getattr(other, field):
+                raise ConfigError(
+                    f"{where}: variant.{variant_id}.base: {variant.base!r} is that of "
+                    f"{other.variant_id} too, whose {field} is another"
+                )
+
+
+def _variant(path: Path, variant_id: str, entry: VariantEntry) -> Variant:
+    where = f"{path}: variant.{variant_id}"
+    for name, side in (("width", entry.width), ("height", entry.height)):
+        if side % entry.size_multiple:
+            raise ConfigError(f"{where}.{name}: {side} is no multiple of its size_multiple")
+        if side > entry.size_max:
+            raise ConfigError(f"{where}.{name}: {side} is more than its size_max")
+    if not entry.source and entry.pipeline != MOCK_PIPELINE:
+        raise ConfigError(f"{where}.source: a folder, a .safetensors file or a hub id is missing")
+    if entry.config and not entry.source.endswith(".safetensors"):
+        raise ConfigError(f"{where}.config: only a .safetensors file has its settings elsewhere")
     values = entry.model_dump(exclude={"latency_s", "latency_by_device_s"})
     loras = [
         Lora(**{**lora.model_dump(), "source": _resolve(path, lora.source)}) for lora in entry.loras
@@ -348,6 +410,7 @@ def make_variant(path: Path, variant_id: str, entry: VariantEntry) -> Variant:
             "source": _resolve(path, entry.source),
             "denoiser": _resolve(path, entry.denoiser),
             "safety_checker": _resolve(path, entry.safety_checker),
+            "config": _resolve(path, entry.config),
             "scheduler_options": tuple(sorted(entry.scheduler_options.items())),
             "loras": tuple(loras),
         },

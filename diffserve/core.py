@@ -152,6 +152,8 @@ class Variant:
         weight_variant: Which of several saved precisions to load, such as ``fp16``.
         safety_checker: Directory or hub id of a Stable Diffusion safety checker that looks at
             every image; empty: none does.
+        config: Directory or hub id of a pipeline with the settings of a single file's parts, whose
+            weights are not read; empty: diffusers asks the hub.
         step_cache: In the middle of the way, attention is computed in every so many steps and
             reused in between; 1: in every step.
     """
@@ -175,7 +177,15 @@ class Variant:
     loras: tuple[Lora, ...] = ()
     weight_variant: str = ""
     safety_checker: str = ""
+    config: str = ""
     step_cache: int = 1
+
+
+WEIGHTS_FIELDS = (
+    *("base", "pipeline", "source", "dtype"),
+    *("denoiser", "loras", "weight_variant", "safety_checker", "config"),
+)
+"""Fields of a variant that must be equal for two to share weights in memory."""
 
 
 @dataclass(frozen=True, slots=True)

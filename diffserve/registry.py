@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from diffserve.catalog import VariantEntry, make_variant, read_entries
+from diffserve.catalog import VariantEntry, make_variants, read_entries
 from diffserve.core import Variant
 from diffserve.errors import ConfigError
 
@@ -43,5 +43,4 @@ def load_registry(name: str) -> Mapping[str, Variant]:
     if not path.exists():
         known = ", ".join(shipped_registries())
         raise ConfigError(f"registry: no file {path}; shipped registries: {known}")
-    entries = read_entries(path, _RegistryFile).variant
-    return {variant_id: make_variant(path, variant_id, e) for variant_id, e in entries.items()}
+    return make_variants(path, read_entries(path, _RegistryFile).variant)

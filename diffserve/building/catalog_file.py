@@ -165,6 +165,7 @@ def seen_from(variant: Variant, folder: Path) -> Variant:
         source=seen(variant.source),
         denoiser=seen(variant.denoiser),
         safety_checker=seen(variant.safety_checker),
+        config=seen(variant.config),
         loras=tuple(dataclasses.replace(lora, source=seen(lora.source)) for lora in variant.loras),
     )
 

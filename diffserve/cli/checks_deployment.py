@@ -37,7 +37,8 @@ def check_catalog() -> Iterator[Finding]:
     yield Finding("catalog", Level.OK, f"{catalog.name}: {joined(sorted(catalog.cascades))}")
     for name, source in _sources(catalog):
         path = Path(source)
-        weights = [f for f in path.rglob("*.safetensors") if os.access(f, os.R_OK)]
+        files = [path] if path.is_file() else path.rglob("*.safetensors")
+        weights = [f for f in files if os.access(f, os.R_OK)]
         if weights:
             size = sum(file.stat().st_size for file in weights) / 1e6
             yield Finding("weights", Level.OK, f"{name}: {size:.1f} MB in {path.name}")

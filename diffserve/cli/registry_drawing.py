@@ -147,6 +147,7 @@ def fingerprint(variant: Variant) -> str:
         variant.source,
         variant.denoiser,
         variant.safety_checker,
+        variant.config,
         *(lora.source for lora in variant.loras),
     )
     return repr((variant, [local_files(source) for source in sources]))

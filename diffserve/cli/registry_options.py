@@ -7,6 +7,7 @@ from pathlib import Path
 
 from diffserve.building.choice import QUALITY_KEPT
 from diffserve.building.prompts import SHIPPED_PROMPTS, read_prompts
+from diffserve.catalog import check_bases
 from diffserve.cli.options import BATCH_SIZES, FEATURES, JUDGE
 from diffserve.cli.output import CliError
 from diffserve.core import Variant
@@ -100,6 +101,7 @@ class RegistryOptions:
                     raise CliError(
                         f"--registry: {registry} has another variant {name!r} than the others", 2
                     )
+        check_bases("--registry", found)
         for name in self.variants:
             if name not in found:
                 raise CliError(f"--variants: no variant {name!r}; there are {', '.join(found)}", 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 NAME = "cascades"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+CROWD = "#cccccc"
+"""Colour of pairs beyond those that have one of their own."""
+UNNAMED = "_"
+"""Label of lines that a legend leaves out."""
 MIB = 1024 * 1024
 
 
@@ -221,14 +225,14 @@ def _draw_pareto(
     canvas: Canvas, choice: Choice, singles: Mapping[str, OperatingPoint], wording: Wording
 ) -> None:
     axes = canvas.subplots()
-    for candidate, color in zip(choice.candidates, itertools.cycle(COLORS), strict=False):
+    for candidate, color, label in _lines(choice):
         points = candidate.outcomes.points()
         axes.plot(
             [1e3 * p.device_s for p in points],
             [100 * p.quality for p in points],
             color=color,
             linewidth=2.2 if candidate.is_kept else 0.8,
-            label=cascade_id(candidate.name),
+            label=label,
         )
     for name, single in singles.items():
         place = (1e3 * single.device_s, 100 * single.quality)
@@ -244,15 +248,29 @@ def _draw_pareto(
     axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
+def _lines(choice: Choice) -> Iterator[tuple[Candidate, str, str]]:
+    """Yield pairs, their colours and names; of more than there are colours only the kept have both.
+
+    The names of all 36 pairs of nine variants would leave no room for the curves.
+    """
+    is_crowded = len(choice.candidates) > len(COLORS)
+    colors = itertools.cycle(COLORS)
+    for candidate in choice.candidates:
+        if is_crowded and not candidate.is_kept and candidate is not choice.default:
+            yield candidate, CROWD, UNNAMED
+        else:
+            yield candidate, next(colors), cascade_id(candidate.name)
+
+
 def _draw_curves(canvas: Canvas, choice: Choice, wording: Wording) -> None:
     axes = canvas.subplots()
-    for candidate, color in zip(choice.candidates, itertools.cycle(COLORS), strict=False):
+    for candidate, color, label in _lines(choice):
         points = candidate.outcomes.points()
         axes.plot(
             [100 * p.fraction for p in points],
             [100 * p.quality for p in points],
             color=color,
-            label=cascade_id(candidate.name),
+            label=label,
         )
     axes.set_xlabel("deferred, %")
     axes.set_ylabel(f"{wording.verb}, %")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from diffserve.catalog import Catalog
 from diffserve.core import PROMPT_BYTES_MAX, Variant
-from diffserve.errors import InputError
+from diffserve.errors import ConfigError, InputError
 from diffserve.rpc.v1 import common_pb2, worker_pb2
 
 MEDIA_TYPES: Mapping[str, str] = {
@@ -110,6 +110,20 @@ def warm_up_batch(variant: Variant, batch_size: int = 1) -> BatchSpec:
         num_inference_steps=variant.num_inference_steps,
         guidance_scale=variant.guidance_scale,
         drawings=drawings,
+    )
+
+
+def warm_up_failure(variant: Variant, problem: str) -> ConfigError:
+    """Return the error of a variant that was loaded and does not run.
+
+    Which of its fields is at fault nobody knows, so it tells all that count.
+    """
+    scheduler = f", {variant.scheduler}" if variant.scheduler else ""
+    options = "".join(f", {name} = {value}" for name, value in variant.scheduler_options)
+    return ConfigError(
+        f"variant.{variant.variant_id}: {problem}; it was run as {variant.pipeline}, "
+        f"{variant.width}x{variant.height}, {variant.num_inference_steps} steps, guidance "
+        f"{variant.guidance_scale:g}, {variant.dtype}{scheduler}{options}"
     )
 
 

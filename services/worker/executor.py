@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from diffserve.core import Variant
 from diffserve.errors import WORKER_BUSY, BackendError, ConfigError, OverloadedError, StalePlanError
 from services.worker.backends.base import Interrupted
-from services.worker.batch import BatchSpec, warm_up_batch
+from services.worker.batch import BatchSpec, warm_up_batch, warm_up_failure
 from services.worker.device import DeviceThread
 from services.worker.latencies import Latencies
 from services.worker.metrics import WorkerMetrics
@@ -231,7 +231,7 @@ class Executor:
             executions.append(self._execute(run, loop))
             if executions[-1].error:
                 self.residency.drop(variant)
-                raise ConfigError(f"variant.{variant.variant_id}: warm-up: {executions[-1].error}")
+                raise warm_up_failure(variant, f"warm-up: {executions[-1].error}")
             logger.info(
                 "%s warm: batch of %d in %.3f s",
                 *(variant.variant_id, size, executions[-1].execution_s),

@@ -37,7 +37,7 @@ from services.worker.backends.base import (
     Replica,
     settled,
 )
-from services.worker.batch import BatchSpec, warm_up_batch
+from services.worker.batch import BatchSpec, warm_up_batch, warm_up_failure
 from services.worker.encoding import encode, shrink, to_bytes
 from services.worker.threads import pin_threads
 
@@ -102,8 +102,11 @@ def rehearse(rehearsal: Rehearsal, settings: WorkerSettings, tell: Tell) -> None
 def _may_download(variant: Variant) -> bool:
     """Whether some of the weights are a hub's."""
     loras = (lora.source for lora in variant.loras)
-    sources = (variant.source, variant.denoiser, variant.safety_checker, *loras)
-    return any(source and not Path(source).exists() for source in sources)
+    sources = (variant.source, variant.denoiser, variant.safety_checker, variant.config, *loras)
+    is_single = variant.source.endswith(".safetensors")
+    return (is_single and not variant.config) or any(
+        source and not Path(source).exists() for source in sources
+    )
 
 
 def _warmed_up(
@@ -116,7 +119,7 @@ def _warmed_up(
             _run(replica, warm_up_batch(variant, size))
         except BackendError as error:
             if not fitting or not str(error).startswith(OUT_OF_MEMORY):
-                raise ConfigError(f"variant.{variant.variant_id}: {error}") from None
+                raise warm_up_failure(variant, str(error)) from None
             logger.warning("%s: %s; smaller ones it is", variant.variant_id, error)
             backend.release()
             break

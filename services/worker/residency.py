@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 
-from diffserve.core import Lora, Variant
+from diffserve.core import WEIGHTS_FIELDS, Lora, Variant
 from diffserve.errors import ConfigError
 from services.worker.backends import Backends
 from services.worker.backends.base import Replica
@@ -23,10 +23,7 @@ WeightsKey = tuple[str | tuple[Lora, ...], ...]
 
 def weights_key(variant: Variant) -> WeightsKey:
     """Return what must be equal for two variants to share weights in memory."""
-    return (
-        *(variant.base, variant.pipeline, variant.source, variant.dtype),
-        *(variant.denoiser, variant.loras, variant.weight_variant, variant.safety_checker),
-    )
+    return tuple(getattr(variant, field) for field in WEIGHTS_FIELDS)
 
 
 class Residency:

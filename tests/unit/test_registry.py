@@ -38,12 +38,38 @@ def test_operating_points_share_their_base() -> None:
         ('dtype = "float16"', 'dtype = "int8"', "variant.sd-turbo.dtype"),
         ("guidance_scale = 0.0", "guidence_scale = 0.0", "guidence_scale|guidance_scale"),
         ("width = 512", "width = 513", "variant.sd-turbo.width"),
+        ("guidance_scale =", "guidence_scale =", "guidence_scale: there is no such field"),
+        ("num_inference_steps = 1", 'num_inference_steps = "1"', "num_inference_steps: .* integer"),
+        (
+            "num_inference_steps = 1",
+            "num_inference_steps = true",
+            "num_inference_steps: .* integer",
+        ),
+        ("width = 512", "width = 512\nsize_multiple = 48", "turbo.width: 512 is no multiple"),
+        ("height = 512", "height = 512\nsize_max = 256", "turbo.width: 512 is more than its size_"),
+        ("width = 512", 'width = 512\nconfig = "x"', "turbo.config: only a .safetensors file"),
+        ('base = "sd-turbo"', 'base = ""', "variant.sd-turbo.base"),
+        ('pipeline = "StableDiffusionPipeline"', 'pipeline = ""', "variant.sd-turbo.pipeline"),
+        ('source = "stabilityai/sd-turbo"', "", "variant.sd-turbo.source: .* is missing"),
+        ("[variant.sd-turbo]", "[variant]\nsd-turbo = 1\n[variant.x]", "sd-turbo: must be a table"),
+        ('dtype = "float16"', 'dtype = "float16"\nloras = "mine"', "turbo.loras: must be a list"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text((SHIPPED / "sd-turbo.toml").read_text().replace(old, new, 1))
     with pytest.raises(ConfigError, match=message):
+        load_registry(str(path))
+
+
+def test_variants_of_one_base_have_the_same_weights(tmp_path: Path) -> None:
+    text = (SHIPPED / "sd-turbo.toml").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace('base = "sd-turbo"', 'base = "sd-v1-5"'))
+    with pytest.raises(
+        ConfigError,
+        match=r"mine\.toml: variant\.sd-v1-5\.base: 'sd-v1-5' is that of sd-turbo too, whose",
+    ):
         load_registry(str(path))
 
 

@@ -197,14 +197,18 @@ class DiffusersReplica:
                 self.pipeline, self._step_cache, lambda: num_done / batch.num_inference_steps
             ),
         ):
-            return self._draw(known, num_images)
+            return self._draw(known, num_images, (batch.height, batch.width))
 
-    def _draw(self, arguments: Mapping[str, Any], num_images: int) -> list[Picture]:
+    def _draw(
+        self, arguments: Mapping[str, Any], num_images: int, shape: tuple[int, int]
+    ) -> list[Picture]:
         if self._decoding is None:
             images = list(self.pipeline(**arguments).images)[:num_images]
+            _check_shape(images[0].shape[:2], shape)
             return images if self.safety is None else [*self.safety.withhold(images)]
         with self._decoding.beside(self.pipeline):
             decoded = self.pipeline(**arguments).images[:num_images]
+        _check_shape(decoded.shape[2:], shape)
         return [*self._decoding.fetch(decoded)]
 
 
@@ -304,6 +308,15 @@ def _has_native_shapes(batch: BatchSpec) -> bool:
         *(variant.width, variant.height),
         variant.guidance_scale > 1.0,
     )
+
+
+def _check_shape(drawn: Sequence[int], wanted: tuple[int, int]) -> None:
+    """Check what was drawn: pipelines round sizes that they cannot draw, and say so nowhere."""
+    if tuple(drawn) != wanted:
+        raise BackendError(
+            f"{drawn[1]}x{drawn[0]} pixels were drawn where {wanted[1]}x{wanted[0]} were asked "
+            "for: the variant's size_multiple is too small"
+        )
 
 
 def _part_of(on_step: OnStep | None, index: int, num_parts: int) -> OnStep | None:

@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 import diffusers
 import torch
 import transformers
+from diffusers.schedulers import SchedulerMixin
 
 from diffserve.core import Variant
 from diffserve.errors import ConfigError
 from services.worker.backends.parts import add_loras, load_denoiser
+from services.worker.backends.sources import check_class, check_source, damaged_file
 
 LoadedT = TypeVar("LoadedT")
 
@@ -25,18 +27,11 @@ def weight_bytes_on_disk(variant: Variant) -> int:
     Raises:
         ConfigError: ``source`` is a local path and holds no weights.
     """
-    where = f"variant.{variant.variant_id}.source"
+    check_source(variant)
     source = Path(variant.source)
     if source.is_dir():
-        if not (source / "model_index.json").exists():
-            raise ConfigError(f"{where}: {source} holds no model_index.json")
         return sum(file.stat().st_size for file in source.rglob("*.safetensors"))
-    if source.is_file():
-        return source.stat().st_size
-    # A hub id is "owner/name"; anything else was meant to be a path.
-    if not variant.source or source.is_absolute() or variant.source.count("/") != 1:
-        raise ConfigError(f"{where}: nothing at {variant.source!r}")
-    return 0
+    return source.stat().st_size if source.is_file() else 0
 
 
 def load_pipeline(variant: Variant, device: str) -> Any:
@@ -45,7 +40,9 @@ def load_pipeline(variant: Variant, device: str) -> Any:
     Raises:
         ConfigError: the class, the weights or the device's memory do not allow it; names the field.
     """
+    check_source(variant)
     pipeline_class = _pipeline_class(variant)
+    check_class(variant, pipeline_class)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     pipeline = _named(variant, "source", lambda: _from_source(pipeline_class, variant))
@@ -65,17 +62,36 @@ def _named(variant: Variant, field: str, load: Callable[[], LoadedT]) -> LoadedT
     except ConfigError:
         raise
     except Exception as error:
-        text = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        text = _told(error)
     # Raised out here so that it does not refer to the first error, whose traceback holds weights.
-    value = "" if field == "loras" else f"{getattr(variant, field)}: "
-    raise ConfigError(f"variant.{variant.variant_id}.{field}: {value}{text}")
+    where, value = f"variant.{variant.variant_id}.{field}", getattr(variant, field)
+    if field == "loras":
+        raise ConfigError(f"{where}: {text}")
+    if not Path(value).exists():
+        raise ConfigError(
+            f"{where}: {value} is not here, and not to be had from the hub: {text[:200]}"
+        )
+    if damaged := damaged_file(Path(value)):
+        raise ConfigError(f"{where}: {damaged} is cut short or otherwise damaged")
+    if field == "source" and Path(value).is_file() and not variant.config:
+        text = f"{text[:200]}; the hub has its settings, or a folder that config names"
+    raise ConfigError(f"{where}: {value}: {text}")
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
 
 
 def _from_source(pipeline_class: Any, variant: Variant) -> Any:
     dtype = getattr(torch, variant.dtype)
     source = Path(variant.source)
     if source.suffix == ".safetensors":
-        return pipeline_class.from_single_file(variant.source, dtype=dtype)
+        return pipeline_class.from_single_file(
+            variant.source,
+            dtype=dtype,
+            config=variant.config or None,
+            local_files_only=Path(variant.config).is_dir() if variant.config else False,
+        )
     return pipeline_class.from_pretrained(
         variant.source,
         dtype=dtype,
@@ -101,12 +117,19 @@ def make_scheduler(variant: Variant, saved: Any) -> Any:
     scheduler_class = getattr(diffusers, variant.scheduler or type(saved).__name__, type(saved))
     if variant.scheduler and scheduler_class.__name__ != variant.scheduler:
         raise ConfigError(f"{where}: diffusers has no {variant.scheduler!r}")
+    is_class = isinstance(scheduler_class, type)
+    if variant.scheduler and not (is_class and issubclass(scheduler_class, SchedulerMixin)):
+        raise ConfigError(f"{where}: {variant.scheduler} is no scheduler")
     options = dict(variant.scheduler_options)
-    unknown = set(options) - set(inspect.signature(scheduler_class.__init__).parameters)
+    unknown = set(options) - set(inspect.signature(scheduler_class).parameters)
     if unknown:
         names = ", ".join(sorted(unknown))
         raise ConfigError(f"{where}_options: {scheduler_class.__name__} has no {names}")
-    return scheduler_class.from_config(saved.config, **options)
+    try:
+        return scheduler_class.from_config(saved.config, **options)
+    except Exception as error:
+        field = f"{where}_options" if options else where
+        raise ConfigError(f"{field}: {scheduler_class.__name__}: {_told(error)}") from None
 
 
 def _pipeline_class(variant: Variant) -> Any:

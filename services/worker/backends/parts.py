@@ -69,13 +69,24 @@ def add_loras(pipeline: Any, variant: Variant) -> None:
     names = []
     for index, lora in enumerate(variant.loras):
         name = f"lora_{index}"
-        pipeline.load_lora_weights(_lora_source(lora), adapter_name=name, **_lora_file(lora))
-        if not _is_applied(pipeline, name):
-            raise ConfigError(f"{where}.{index}: {lora.source} changes no weight of this pipeline")
+        problem = _add_lora(pipeline, lora, name)
+        if problem:
+            raise ConfigError(f"{where}.{index}: {lora.source}: {problem}")
         names.append(name)
     pipeline.set_adapters(names, [lora.scale for lora in variant.loras])
     pipeline.fuse_lora(adapter_names=names)
     pipeline.unload_lora_weights()
+
+
+def _add_lora(pipeline: Any, lora: Lora, name: str) -> str:
+    """Load low-rank weights as an adapter of this name; return what is wrong, or nothing."""
+    try:
+        pipeline.load_lora_weights(_lora_source(lora), adapter_name=name, **_lora_file(lora))
+    except Exception as error:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        is_here = Path(lora.source).exists()
+        return text if is_here else f"is not here, and not to be had from the hub: {text}"
+    return "" if _is_applied(pipeline, name) else "changes no weight of this pipeline"
 
 
 def _is_applied(pipeline: Any, adapter_name: str) -> bool:

@@ -34,16 +34,20 @@ class SafetyChecker:
         """
         source = Path(variant.safety_checker)
         nested = source / "safety_checker"
+        where = f"variant.{variant.variant_id}.safety_checker: {variant.safety_checker}"
         try:
-            self._model = StableDiffusionSafetyChecker.from_pretrained(
+            self._model, loaded = StableDiffusionSafetyChecker.from_pretrained(
                 str(nested if nested.is_dir() else variant.safety_checker),
                 local_files_only=source.is_dir(),
                 use_safetensors=True,
+                output_loading_info=True,
             )
         except Exception as error:
             text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            where = f"variant.{variant.variant_id}.safety_checker"
-            raise ConfigError(f"{where}: {variant.safety_checker}: {text}") from None
+            raise ConfigError(f"{where}: {text}") from None
+        # Another network of CLIP's kind loads too, and would pass every image.
+        if lacking := sorted(loaded["missing_keys"]):
+            raise ConfigError(f"{where} is no safety checker: it lacks {lacking[0]}")
         self._model.eval().to(device)
 
     def withhold(self, images: Sequence[Pixels]) -> list[Pixels | BackendError]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import string
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +238,69 @@ def _tokenizer() -> Any:
     return transformers.CLIPTokenizer(
         vocab={word: index for index, word in enumerate(words)}, merges=[], model_max_length=16
     )
+
+
+def save_single_file(pipeline_directory: Path, file: Path) -> None:
+    """Save a small StableDiffusionPipeline's weights as one file, named as the first ones were."""
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
+        pipeline_directory, safety_checker=None, requires_safety_checker=False
+    )
+    text = pipeline.text_encoder.state_dict()
+    weights = {
+        **{_renamed(f"unet.{n}", _UNET): w for n, w in pipeline.unet.state_dict().items()},
+        **{_renamed(f"vae.{n}", _VAE): w for n, w in pipeline.vae.state_dict().items()},
+        **{f"cond_stage_model.transformer.text_model.{n}": w for n, w in text.items()},
+    }
+    safetensors.torch.save_file({n: w.contiguous() for n, w in weights.items()}, file)
+
+
+def _renamed(name: str, rules: Sequence[tuple[str, Any]]) -> str:
+    for pattern, new in rules:
+        name = re.sub(pattern, new, name)
+    return name
+
+
+def _up(match: re.Match[str]) -> int:
+    return 2 * int(match[1]) + int(match[2])
+
+
+# For two levels, with one layer on the way down and two on the way up.
+_UNET: tuple[tuple[str, Any], ...] = (
+    (r"(resnets\.\d\.)norm1", r"\1in_layers.0"),
+    (r"(resnets\.\d\.)conv1", r"\1in_layers.2"),
+    (r"(resnets\.\d\.)time_emb_proj", r"\1emb_layers.1"),
+    (r"(resnets\.\d\.)norm2", r"\1out_layers.0"),
+    (r"(resnets\.\d\.)conv2", r"\1out_layers.3"),
+    (r"conv_shortcut", "skip_connection"),
+    (r"^unet\.time_embedding\.linear_1", "unet.time_embed.0"),
+    (r"^unet\.time_embedding\.linear_2", "unet.time_embed.2"),
+    (r"^unet\.conv_in", "unet.input_blocks.0.0"),
+    (r"^unet\.conv_norm_out", "unet.out.0"),
+    (r"^unet\.conv_out", "unet.out.2"),
+    (r"down_blocks\.0\.downsamplers\.0\.conv", "input_blocks.2.0.op"),
+    (r"down_blocks\.(\d)\.resnets\.0", lambda m: f"input_blocks.{2 * int(m[1]) + 1}.0"),
+    (r"down_blocks\.(\d)\.attentions\.0", lambda m: f"input_blocks.{2 * int(m[1]) + 1}.1"),
+    (r"mid_block\.resnets\.(\d)", lambda m: f"middle_block.{2 * int(m[1])}"),
+    (r"mid_block\.attentions\.0", "middle_block.1"),
+    (r"up_blocks\.0\.upsamplers\.0\.conv", "output_blocks.1.2.conv"),
+    (r"up_blocks\.(\d)\.resnets\.(\d)", lambda m: f"output_blocks.{_up(m)}.0"),
+    (
+        r"up_blocks\.(\d)\.attentions\.(\d)",
+        lambda m: f"output_blocks.{2 * int(m[1]) + int(m[2])}.1",
+    ),
+    (r"^unet\.", "model.diffusion_model."),
+)
+_VAE: tuple[tuple[str, Any], ...] = (
+    (r"down_blocks\.(\d)\.resnets", r"down.\1.block"),
+    (r"up_blocks\.(\d)\.resnets", lambda m: f"up.{1 - int(m[1])}.block"),
+    (r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample"),
+    (r"up_blocks\.(\d)\.upsamplers\.0", lambda m: f"up.{1 - int(m[1])}.upsample"),
+    (r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}"),
+    (r"mid_block\.attentions\.0", "mid.attn_1"),
+    (r"conv_norm_out", "norm_out"),
+    (r"conv_shortcut", "nin_shortcut"),
+    (r"group_norm", "norm"),
+    (r"to_out\.0", "proj_out"),
+    (r"to_([qkv])", r"\1"),
+    (r"^vae\.", "first_stage_model."),
+)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 import io
 import math
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,22 @@ async def test_an_image_of_nan_is_an_error(catalog: Catalog) -> None:
     assert answer.results["b"].image.data
 
 
+async def test_an_image_of_another_size_is_no_answer(catalog: Catalog) -> None:
+    async with running_worker(catalog, preload="v-sd") as worker:
+        replica: Any = worker.application.executor.residency.use(catalog.variants["v-sd"])
+
+        class Rounding(replica.pipeline.__class__):  # type: ignore[misc]
+            def __call__(self, *args: Any, height: int, **kwargs: Any) -> Any:
+                return super().__call__(*args, height=height // 16 * 16, **kwargs)
+
+        Rounding.__call__.__signature__ = inspect.signature(type(replica.pipeline).__call__)
+        replica.pipeline.__class__ = Rounding
+        assert (await run(worker, request("v-sd", "a"))).results["a"].image.data
+        answer = await run(worker, request("v-sd", "a", height=24))
+    expected = "16x16 pixels were drawn where 16x24 were asked for: the variant's size_multiple is"
+    assert expected in answer.results["a"].error
+
+
 async def test_swapping_twenty_times_keeps_memory_flat(
     catalog: Catalog, saved: dict[str, Path]
 ) -> None:
@@ -229,12 +247,25 @@ async def test_swapping_twenty_times_keeps_memory_flat(
     assert max(used[10:]) <= 1.02 * max(used[:10])
 
 
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no hub be reached, wherever the tests run."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
 async def test_what_cannot_be_loaded_names_the_field(
-    saved: dict[str, Path], tmp_path: Path
+    saved: dict[str, Path], tmp_path: Path, offline: None
 ) -> None:
     (tmp_path / "empty").mkdir()
     single = tmp_path / "broken.safetensors"
     single.write_bytes(b"nonsense")
+    pickled = tmp_path / "model.ckpt"
+    pickled.write_bytes(b"nonsense")
+    for name in ("cut", "partless"):
+        shutil.copytree(saved["sd"], tmp_path / name)
+    cut = tmp_path / "cut" / "text_encoder" / "model.safetensors"
+    cut.write_bytes(cut.read_bytes()[:1000])
+    shutil.rmtree(tmp_path / "partless" / "tokenizer")
     catalog = catalog_of(
         variant(saved["sd"]),
         variant(tmp_path / "absent", variant_id="v-absent"),
@@ -244,6 +275,22 @@ async def test_what_cannot_be_loaded_names_the_field(
         variant(saved["sd"], variant_id="v-name", pipeline="NoSuchPipeline"),
         variant(saved["sd"], variant_id="v-scheduler", scheduler="NoSuchScheduler"),
         variant(saved["sd"], variant_id="v-size", width=24, height=20),
+        variant(
+            saved["sd"],
+            variant_id="v-flow",
+            scheduler="FlowMatchEulerDiscreteScheduler",
+            scheduler_options=(("shift", 3.0),),
+        ),
+        variant("", variant_id="v-blank"),
+        variant("no/such", variant_id="v-hub"),
+        variant(pickled, variant_id="v-pickled"),
+        variant(tmp_path / "cut", variant_id="v-cut", memory_bytes=1),
+        variant(tmp_path / "partless", variant_id="v-partless", memory_bytes=1),
+        variant(saved["sd"], variant_id="v-xl", pipeline="StableDiffusionXLPipeline"),
+        variant(saved["xl"], variant_id="v-v1", pipeline="StableDiffusionPipeline"),
+        variant(saved["sd"], variant_id="v-image", pipeline="StableDiffusionImg2ImgPipeline"),
+        variant(saved["sd"], variant_id="v-model", pipeline="UNet2DConditionModel"),
+        variant(saved["sd"], variant_id="v-function", pipeline="os.path:join"),
     )
     async with running_worker(catalog, preload="v-sd") as worker:
         for variant_id, expected in {
@@ -254,6 +301,18 @@ async def test_what_cannot_be_loaded_names_the_field(
             "v-name": "pipeline: 'NoSuchPipeline'",
             "v-scheduler": "scheduler: diffusers has no 'NoSuchScheduler'",
             "v-size": "warm-up: ",
+            "v-flow": "StableDiffusionPipeline, 16x16, 4 steps, guidance 2, float32, "
+            "FlowMatchEulerDiscreteScheduler, shift = 3.0",
+            "v-blank": "source: nothing at ''",
+            "v-hub": "source: no/such is not here, and not to be had from the hub: ",
+            "v-pickled": f"source: {pickled} is no .safetensors file",
+            "v-cut": f"source: {cut} is cut short or otherwise damaged",
+            "v-partless": f"source: {tmp_path / 'partless'} holds no tokenizer",
+            "v-xl": "pipeline: StableDiffusionXLPipeline needs text_encoder_2, tokenizer_2, which",
+            "v-v1": "pipeline: StableDiffusionPipeline has no use for text_encoder_2, tokenizer_2",
+            "v-image": "pipeline: StableDiffusionImg2ImgPipeline does not draw from prompts alone",
+            "v-model": "pipeline: UNet2DConditionModel does not draw from prompts alone",
+            "v-function": "pipeline: os.path:join is no pipeline",
         }.items():
             text = await refused_assignment(worker, variant_id)
             assert text.startswith(f"variant.{variant_id}"), text
@@ -265,8 +324,6 @@ async def test_what_cannot_be_loaded_names_the_field(
 async def test_weights_other_than_safetensors_are_refused(
     saved: dict[str, Path], tmp_path: Path
 ) -> None:
-    import shutil
-
     pickled = tmp_path / "pickled"
     shutil.copytree(saved["sd"], pickled)
     weights = pickled / "unet" / "diffusion_pytorch_model.safetensors"

@@ -26,6 +26,7 @@ from tests.services.worker.test_diffusers import (
 
 torch = pytest.importorskip("torch")
 pipelines = pytest.importorskip("tests.services.worker.pipelines")
+clips = pytest.importorskip("tests.unit.clips")
 loading = pytest.importorskip("services.worker.backends.loading")
 
 pytestmark = [
@@ -156,7 +157,42 @@ async def test_a_denoiser_of_its_own(saved: dict[str, Variant], tmp_path: Path) 
     assert np.abs(pixels(fast, "cat") - pixels(other, "cat")).max() > 1
 
 
-async def test_loras_count_and_scale(saved: dict[str, Variant], tmp_path: Path) -> None:
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no hub be reached, wherever the tests run."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+async def test_a_single_file_takes_its_settings_from_a_folder(
+    saved: dict[str, Variant], tmp_path: Path, offline: None
+) -> None:
+    whole = saved["sd-v1-5"]
+    file = tmp_path / "model.safetensors"
+    pipelines.save_single_file(Path(whole.source), file)
+    single = dataclasses.replace(
+        whole, variant_id="single", base="single", source=str(file), config=whole.source
+    )
+    changes = {
+        "alone": {"config": ""},
+        "lost": {"config": str(tmp_path / "nowhere")},
+        "xl": {"config": saved["sdxl"].source},
+    }
+    wrong = [dataclasses.replace(single, variant_id=n, **change) for n, change in changes.items()]
+    async with running_worker(
+        catalog_of(whole, single, *wrong), preload="sd-v1-5,single"
+    ) as worker:
+        ours = await run(worker, request("single", "cat", seed=5))
+        theirs = await run(worker, request("sd-v1-5", "cat", seed=5))
+        problem = await refused_assignment(worker, "alone")
+        assert problem.endswith("; the hub has its settings, or a folder that config names")
+        assert "lost.config: nothing at" in await refused_assignment(worker, "lost")
+        assert "has no use for text_encoder_2" in await refused_assignment(worker, "xl")
+    assert np.array_equal(pixels(ours, "cat"), pixels(theirs, "cat"))
+
+
+async def test_loras_count_and_scale(
+    saved: dict[str, Variant], tmp_path: Path, offline: None
+) -> None:
     base = saved["sd-v1-5"]
     attention = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
     pipelines.save_lora(tmp_path / "good", attention)
@@ -169,11 +205,18 @@ async def test_loras_count_and_scale(saved: dict[str, Variant], tmp_path: Path) 
     stray = dataclasses.replace(
         with_lora, variant_id="stray", loras=(Lora(source=str(tmp_path / "stray")),)
     )
+    lost = dataclasses.replace(
+        with_lora,
+        variant_id="lost",
+        loras=(lora, Lora(source="no/such", weight_name="x.safetensors")),
+    )
     async with running_worker(
-        catalog_of(base, with_lora, weak, stray), preload="sd-v1-5,lora,weak"
+        catalog_of(base, with_lora, weak, stray, lost), preload="sd-v1-5,lora,weak"
     ) as worker:
         answers = [await run(worker, request(name, "cat")) for name in ("sd-v1-5", "lora", "weak")]
-        assert "loras" in await refused_assignment(worker, "stray")
+        assert f"loras.0: {tmp_path / 'stray'}: " in await refused_assignment(worker, "stray")
+        problem = await refused_assignment(worker, "lost")
+        assert "loras.1: no/such: is not here, and not to be had from the hub: " in problem
     plain, strong, none = (pixels(answer, "cat") for answer in answers)
     assert np.abs(plain - strong).max() > 1
     assert np.abs(plain - none).max() <= 1
@@ -185,24 +228,42 @@ async def test_flagged_images_are_withheld_with_a_reason(
     pipelines.save_safety_checker(tmp_path / "strict", flags_everything=True)
     pipelines.save_safety_checker(tmp_path / "lax", flags_everything=False)
     base = saved["sd-v1-5"]
-    strict, lax, absent = (
+    clips.save_clip(tmp_path / "blind")
+    strict, lax, absent, blind = (
         dataclasses.replace(base, variant_id=name, safety_checker=str(tmp_path / name))
-        for name in ("strict", "lax", "absent")
+        for name in ("strict", "lax", "absent", "blind")
     )
-    async with running_worker(catalog_of(strict, lax, absent), preload="strict,lax") as worker:
+    catalog = catalog_of(strict, lax, absent, blind)
+    async with running_worker(catalog, preload="strict,lax") as worker:
         withheld = await run(worker, request("strict", "a", "b"))
         passed = await run(worker, request("lax", "a", "b"))
         assert "absent.safety_checker" in await refused_assignment(worker, "absent")
+        assert "is no safety checker: it lacks" in await refused_assignment(worker, "blind")
     for result in withheld.results.values():
         assert result.error.startswith("withheld: the safety checker")
         assert not result.image.data
     assert all(result.image.data for result in passed.results.values())
 
 
-async def test_an_unknown_scheduler_option_is_named(saved: dict[str, Variant]) -> None:
-    wrong = dataclasses.replace(
-        saved["sd-v1-5"], variant_id="wrong", scheduler_options=(("no_such", True),)
-    )
-    with pytest.raises(ConfigError, match="scheduler_options: DDIMScheduler has no no_such"):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"scheduler_options": (("no_such", True),)},
+            "scheduler_options: DDIMScheduler has no no_such",
+        ),
+        ({"scheduler_options": (("self", 1),)}, "scheduler_options: DDIMScheduler has no self"),
+        ({"scheduler": "UNet2DConditionModel"}, "scheduler: UNet2DConditionModel is no scheduler"),
+        (
+            {**TRAILING, "scheduler_options": (("beta_start", "x"),)},
+            "scheduler_options: EulerDiscreteScheduler: TypeError: ",
+        ),
+    ],
+)
+async def test_a_wrong_scheduler_is_named(
+    saved: dict[str, Variant], changes: dict[str, Any], message: str
+) -> None:
+    wrong = dataclasses.replace(saved["sd-v1-5"], variant_id="wrong", **changes)
+    with pytest.raises(ConfigError, match=rf"^variant\.wrong\.{message}"):
         async with running_worker(catalog_of(wrong), preload="wrong"):
             pass

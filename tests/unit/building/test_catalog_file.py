@@ -80,11 +80,12 @@ def test_every_field_survives_with_local_sources(tmp_path: Path) -> None:
     for name in ("weights", "unet", "checker", "lora"):
         (tmp_path / "models" / name).mkdir(parents=True)
     models = tmp_path / "models"
+    (models / "weights.safetensors").touch()
     everything = Variant(
         variant_id="v1.5 tuned",
         base='b"ase',
         pipeline="my.module:Pipeline",
-        source=str(models / "weights"),
+        source=str(models / "weights.safetensors"),
         num_inference_steps=7,
         guidance_scale=7.25,
         width=512,
@@ -103,6 +104,7 @@ def test_every_field_survives_with_local_sources(tmp_path: Path) -> None:
         ),
         weight_variant="fp16",
         safety_checker=str(models / "checker"),
+        config=str(models / "weights"),
         step_cache=3,
     )
     unset = [
@@ -111,7 +113,9 @@ def test_every_field_survives_with_local_sources(tmp_path: Path) -> None:
         if getattr(everything, field.name) == field.default
     ]
     assert not unset, "the test is to set every field"
-    other = dataclasses.replace(everything, variant_id="other", source="owner/other", loras=())
+    other = dataclasses.replace(
+        everything, variant_id="other", base="other", source="owner/other", config="", loras=()
+    )
     path = written([everything, other], tmp_path / "out")
     assert str(tmp_path) not in path.read_text(), "folders move together with the catalog"
     catalog = load_catalog(str(path))

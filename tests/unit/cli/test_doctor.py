@@ -82,6 +82,10 @@ def test_missing_weights_fail_and_hub_ids_warn(
     monkeypatch.setenv("DIFFSERVE_CATALOG", str(path))
     # By name: the heavy variant has the hub id.
     assert levels(checks_deployment.check_catalog()) == [Level.OK, Level.WARN, Level.FAIL]
+    single = tmp_path / "single.safetensors"
+    single.write_bytes(b"0")
+    path.write_text(text.replace("/no/such/dir", single.name))
+    assert levels(checks_deployment.check_catalog()) == [Level.OK, Level.WARN, Level.OK]
     monkeypatch.setenv("DIFFSERVE_CATALOG", "nosuch")
     assert levels(checks_deployment.check_catalog()) == [Level.FAIL]
 

@@ -54,6 +54,16 @@ def test_registries_that_contradict_each_other_are_named(tmp_path: Path) -> None
         options(registries=("sdxs", str(path))).chosen_variants()
 
 
+def test_bases_that_contradict_each_other_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    text = (SHIPPED / "sdxs.toml").read_text().replace("[variant.sd-v1-5]", "[variant.other]")
+    path.write_text(text.replace("stable-diffusion-v1-5/", "somebody/"))
+    with pytest.raises(
+        ConfigError, match=r"variant\.other\.base: 'sd-v1-5' is that of sd-v1-5 too"
+    ):
+        options(registries=("sdxs", str(path))).chosen_variants()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
