@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 SMALL_PIXELS = 128 * 128
 """Batches of no more are encoded on the event loop: handing over to a thread takes longer."""
+APART_S = 0.0005
+"""Small images leave in groups that took so long to encode: whoever gets the first of a large batch
+works on them while the others are encoded."""
 NUM_PAIRING_MAX = 4
 """Batches whose heavy images are being scored; those of later ones are left unscored."""
 
@@ -40,6 +43,36 @@ class _Picture:
     pixels: NDArray[np.uint8]
     small: NDArray[np.uint8]
     unknown_words: tuple[str, ...]
+
+
+class _Encoding:
+    """A batch's images on their way into files: small ones when asked for, others in threads."""
+
+    def __init__(self, pictures: Sequence[_Picture], pool: ThreadPoolExecutor) -> None:
+        self._pictures = pictures
+        self._futures: list[asyncio.Future[common_pb2.Image]] = []
+        self._group_s = 0.0
+        if sum(picture.pixels.size for picture in pictures) > 3 * SMALL_PIXELS:
+            loop = asyncio.get_running_loop()
+            self._futures = [loop.run_in_executor(pool, _encode, p) for p in pictures]
+
+    def parts_before(self, index: int) -> bool:
+        """Return whether what is ready leaves before this image, which then begins a new group."""
+        if self._futures:
+            return not self._futures[index].done()
+        if self._group_s < APART_S:
+            return False
+        self._group_s = 0.0
+        return True
+
+    async def image(self, index: int) -> common_pb2.Image:
+        """Return the file of an image, once it is encoded."""
+        if self._futures:
+            return await self._futures[index]
+        began_s = time.monotonic()
+        image = _encode(self._pictures[index])
+        self._group_s += time.monotonic() - began_s
+        return image
 
 
 class Answers:
@@ -74,15 +107,15 @@ class Answers:
             yield ready
             ready = []
         # Small copies were made first: encoding overlaps with the discriminator's work.
-        is_small = sum(picture.pixels.size for picture in pictures) <= 3 * SMALL_PIXELS
-        encoded = [self._submit(_encode, picture, inline=is_small) for picture in pictures]
+        files = _Encoding(pictures, self._pool)
         scores, scoring_error = await self._scores(run, pictures)
         answered = set(errors)
-        for picture, encoding_done, score in zip(pictures, encoded, scores, strict=True):
-            if ready and not encoding_done.done():
+        for index, (picture, score) in enumerate(zip(pictures, scores, strict=True)):
+            if ready and files.parts_before(index):
                 yield ready
+                await asyncio.sleep(0)  # they leave now
                 ready = []
-            image = await encoding_done
+            image = await files.image(index)
             if run.trace is not None:
                 run.trace.encoded(picture.drawing.query_id, released_s, time.monotonic())
             if picture.drawing.query_id in run.aborted:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
@@ -12,6 +14,7 @@ from diffserve.catalog import Catalog
 from diffserve.errors import ConfigError, InputError
 from diffserve.rpc.status import from_bytes
 from diffserve.rpc.v1 import worker_pb2
+from services.worker import answers
 from tests.services.worker.harness import mock_catalog, request, running_worker
 
 WAIT_S = 10.0
@@ -105,3 +108,25 @@ async def test_a_draining_worker_says_so_in_its_place(catalog: Catalog) -> None:
     assert code is grpc.StatusCode.UNAVAILABLE
     assert not isinstance(error, ConfigError)
     assert "draining" in str(error)
+
+
+async def test_the_first_small_images_leave_while_others_are_encoded(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = answers._encode
+
+    def slowly(picture: Any) -> Any:
+        time.sleep(0.002)
+        return encode(picture)
+
+    monkeypatch.setattr(answers, "_encode", slowly)
+    async with running_worker(catalog) as worker:
+        call = worker.stub.ExecuteMany()
+        await call.write(numbered(1, *"abcd"))
+        await call.done_writing()
+        messages = [message async for message in call]
+    groups = [
+        sum(event.HasField("result") for event in (message, *message.also)) for message in messages
+    ]
+    assert sum(groups) == 4
+    assert max(groups) < 4
