@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -26,7 +27,8 @@ from diffserve.cli.writing import make_folder
 from diffserve.config import PREFIX, SECTIONS, UpSettings, load_settings
 from diffserve.errors import ConfigError
 
-FIRST_PROMPT = "flat style, an owl, sky blue background"
+ANY_PROMPT = "an owl"
+"""Proposed where a catalog has no examples."""
 
 
 def run_up(flags: Mapping[str, Any], run_directory: str, *, as_json: bool) -> int:
@@ -52,7 +54,9 @@ def run_up(flags: Mapping[str, Any], run_directory: str, *, as_json: bool) -> in
     console = stderr() if as_json else stdout()
     console.print(f"starting {len(fleet.children())} processes; logs in {directory}")
     supervisor = Supervisor(fleet, root, directory, settings.grace_s, console.print)
-    return asyncio.run(_run(supervisor, fleet, directory, console, as_json=as_json))
+    examples = load_catalog(settings.catalog).examples
+    first = _first_command(fleet, examples[0].text if examples else ANY_PROMPT)
+    return asyncio.run(_run(supervisor, fleet, directory, console, first, as_json=as_json))
 
 
 def _settings(flags: Mapping[str, Any]) -> UpSettings:
@@ -83,10 +87,18 @@ def _check_redis(url: str) -> None:
 
 
 async def _run(
-    supervisor: Supervisor, fleet: Fleet, directory: Path, console: Console, *, as_json: bool
+    supervisor: Supervisor,
+    fleet: Fleet,
+    directory: Path,
+    console: Console,
+    first_command: str,
+    *,
+    as_json: bool,
 ) -> int:
     async with stop_signals() as received:
-        work = asyncio.create_task(_serve(supervisor, fleet, directory, console, as_json=as_json))
+        work = asyncio.create_task(
+            _serve(supervisor, fleet, directory, console, first_command, as_json=as_json)
+        )
         asked = asyncio.create_task(received.get())
         await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
@@ -106,11 +118,17 @@ async def _run(
 
 
 async def _serve(
-    supervisor: Supervisor, fleet: Fleet, directory: Path, console: Console, *, as_json: bool
+    supervisor: Supervisor,
+    fleet: Fleet,
+    directory: Path,
+    console: Console,
+    first_command: str,
+    *,
+    as_json: bool,
 ) -> None:
     async with _progress(supervisor, console):
         await supervisor.start()
-    document = _ready_document(supervisor, fleet, directory)
+    document = _ready_document(supervisor, fleet, directory) | {"first_command": first_command}
 
     def write() -> None:
         _write_document(document | {"pids": _pids(supervisor)}, directory, console)
@@ -145,7 +163,6 @@ async def _progress(supervisor: Supervisor, console: Console) -> AsyncIterator[N
 
 
 def _ready_document(supervisor: Supervisor, fleet: Fleet, directory: Path) -> dict[str, Any]:
-    address = "" if fleet.loadbalancer == "127.0.0.1:50051" else f" --address {fleet.loadbalancer}"
     return {
         "ready": True,
         "pid": os.getpid(),
@@ -159,8 +176,13 @@ def _ready_document(supervisor: Supervisor, fleet: Fleet, directory: Path) -> di
             if child.metrics
         },
         "pids": _pids(supervisor),
-        "first_command": f'{_own_command()} generate "{FIRST_PROMPT}" -o owl.png{address}',
     }
+
+
+def _first_command(fleet: Fleet, prompt: str) -> str:
+    """Return what draws a first image, to be pasted into a shell."""
+    address = "" if fleet.loadbalancer == "127.0.0.1:50051" else f" --address {fleet.loadbalancer}"
+    return f"{_own_command()} generate {shlex.quote(prompt)} -o image.png{address}"
 
 
 def _pids(supervisor: Supervisor) -> dict[str, int]:

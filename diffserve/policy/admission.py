@@ -148,7 +148,7 @@ def _displaces(load: PoolLoad, profile: LatencyProfile, behind_s: Sequence[float
 
 
 def _vacant(vacant_s: float, budget_s: float) -> Refusal:
-    reason = f"no worker draws it, and none has for {vacant_s:.0f} s"
+    reason = f"no worker draws its light variant, and none has for {vacant_s:.0f} s"
     return Refusal(reason, max(budget_s, 1.0), VACANT_RETRY_S, RefusalCause.NO_WORKER)
 
 
