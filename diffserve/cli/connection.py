@@ -100,7 +100,8 @@ def explain_error(error: DiffServeError, address: str, service: str) -> CliError
     if said.startswith(grpc.StatusCode.UNIMPLEMENTED.name):
         return _elsewhere(address, service)
     if isinstance(error, DeadlineError):
-        said = "" if said == "Deadline Exceeded" else f": {said}"
+        is_known = said.startswith(("Deadline Exceeded", "no answer within"))
+        said = "" if is_known else f": {said}"
         return CliError(f"no answer in time from the {service} at {address}{said}")
     if isinstance(error, OverloadedError):
         said += f" (try again in {error.retry_after_s:.1f} s)"

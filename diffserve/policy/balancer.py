@@ -22,7 +22,7 @@ from diffserve.core import (
     RequestClass,
 )
 from diffserve.policy.actions import Abort, Action, Bypass, Defer, Finish, Launch, Shadow
-from diffserve.policy.admission import Refusal, admit, predicted_wait_s
+from diffserve.policy.admission import Refusal, predicted_wait_s
 from diffserve.policy.book import QueryBook
 from diffserve.policy.bypass import bypass_reason
 from diffserve.policy.cascade import LightImage, Verdict, decide
@@ -42,8 +42,6 @@ from diffserve.profiles.latency import LatencyProfile
 
 POOL_WAKEUP = ""
 """Stands in a wake-up for "look at the pools again"; queries have an id."""
-HURRY_S = 1e-6
-"""Rounding is no hurry."""
 REST_WAKEUP = "\0rest"
 """Stands for "try workers again that were busy for another load balancer"."""
 
@@ -144,7 +142,13 @@ class Balancer:
     # -- events of clients -----------------------------------------------------------------
 
     def submit(self, query: Query, now_s: float) -> list[Action]:
-        """Take in a new query: queue it, or refuse it at once."""
+        """Take in a new query, and give a worker that is idle what waits."""
+        actions = self.enter(query, now_s)
+        progress = self._book.get(query.query_id)  # not where it was refused
+        return actions + (self._dispatch(self._stages.pool_of(progress), now_s) if progress else [])
+
+    def enter(self, query: Query, now_s: float) -> list[Action]:
+        """Queue a new query, or refuse it at once; of several ``dispatch`` follows the last."""
         if query.cascade_id not in self._cascades:
             chosen = self.route(query.cascade_id, query.preference)
             query = replace(query, cascade_id=chosen)
@@ -159,22 +163,14 @@ class Balancer:
         reason = self._bypass_reason(query, now_s)
         if reason:
             return self._bypass(progress, reason, now_s)
-        refusal = admit(
-            load,
-            pool.profile,
-            budget_s=query.deadline_s - now_s,
-            margin_s=self._parameters.answer_margin_s,
-            queue_length=len(pool.queue),
-            queue_length_max=self._parameters.queue_length_max,
-            behind_s=self._stages.behind_s(progress, now_s),
-            vacant_s=pool.vacant_s(now_s),
-            is_hurried=query.deadline_s - query.arrival_s < self.slo_s(query.cascade_id) - HURRY_S,
+        refusal = self._stages.refusal(
+            progress, load, self._parameters.queue_length_max, self.slo_s(query.cascade_id), now_s
         )
         if refusal is not None:
             return [self._refuse(progress, refusal)]
         self._stages.enqueue_light(progress, now_s)
         self._book.wake_at(query.deadline_s, query.query_id)
-        return self._dispatch(pool, now_s)
+        return []
 
     def cancel(self, query_id: str, now_s: float) -> list[Action]:
         """Forget a query whose client left: queued work vanishes, running work is aborted."""
@@ -188,7 +184,7 @@ class Balancer:
     def worker_found(self, worker_id: str, now_s: float) -> list[Action]:
         """Use a worker (again): it answers."""
         self._fleet.found(worker_id)
-        return self._dispatch_all(now_s)
+        return self.dispatch(now_s)
 
     def worker_lost(self, worker_id: str, now_s: float, *, finishes: bool = False) -> list[Action]:
         """Stop using a worker until it is found; its queries run again elsewhere.
@@ -197,7 +193,7 @@ class Balancer:
         """
         self._fleet.lost(worker_id)
         if finishes:
-            return self._dispatch_all(now_s)
+            return self.dispatch(now_s)
         actions: list[Action] = []
         for batch in [b for b in self._batches.values() if b.worker_id == worker_id]:
             actions += self.batch_ended(batch.batch_id, now_s)
@@ -318,7 +314,7 @@ class Balancer:
             self._book.wake_at(now_s + busy_s, REST_WAKEUP)
         else:
             self._fleet.ended(batch)
-        return actions + self._dispatch_all(now_s)
+        return actions + self.dispatch(now_s)
 
     # -- events of controller and clock ----------------------------------------------------
 
@@ -341,7 +337,7 @@ class Balancer:
             return []
         self._fleet.follow(plan)
         self._deferrals.follow(plan, now_s)
-        return self._dispatch_all(now_s)
+        return self.dispatch(now_s)
 
     def tick(self, now_s: float) -> list[Action]:
         """Expire and fall back what is due; call at ``next_wakeup_s``."""
@@ -349,11 +345,11 @@ class Balancer:
         for query_id in self._book.due(now_s):
             if query_id == REST_WAKEUP:
                 self._fleet.wake(now_s)
-                actions += self._dispatch_all(now_s)
+                actions += self.dispatch(now_s)
                 continue
             if query_id == POOL_WAKEUP:
                 self._look_again_s = math.inf
-                actions += self._dispatch_all(now_s)
+                actions += self.dispatch(now_s)
                 continue
             progress = self._book.get(query_id)
             if progress is None or now_s < self._stages.due_s(progress):
@@ -398,7 +394,7 @@ class Balancer:
         self._deferrals.price(progress.query.cascade_id).certain(now_s)
         self._book.wake_at(progress.query.deadline_s, query_id)
         self._stages.enqueue_bypassed(progress, now_s)
-        return [Bypass(query_id, reason), *self._dispatch(self._stages.pool_of(progress), now_s)]
+        return [Bypass(query_id, reason)]
 
     def _draw_light(self, progress: Progress, now_s: float) -> list[Action]:
         """Let the light variant draw a query that bypassed it."""
@@ -434,7 +430,8 @@ class Balancer:
         self._tenants.closed(progress.query.tenant)
         return Finish(progress.query.query_id, outcome, reason)
 
-    def _dispatch_all(self, now_s: float) -> list[Action]:
+    def dispatch(self, now_s: float) -> list[Action]:
+        """Give idle workers what waits."""
         actions: list[Action] = []
         for pool in self._fleet.pools():
             actions += self._dispatch(pool, now_s)

@@ -27,17 +27,20 @@ class LightPool:
         profile: Execution seconds by batch size.
         batch_size_max: Planned cap, at least 1.
         num_workers: Workers that serve the variant, in units of the one that is to run the batch.
+        num_idle: Of the workers, free; at least 1.
     """
 
     queue: DeadlineQueue
     profile: LatencyProfile
     batch_size_max: int
     num_workers: float
+    num_idle: int = 1
 
     @property
     def cap(self) -> int:
-        """Largest batch that is planned and profiled."""
-        return min(self.batch_size_max, self.profile.batch_size_max)
+        """Largest batch that is planned and profiled, and leaves other idle workers their part."""
+        part = math.ceil(len(self.queue) / self.num_idle)
+        return max(1, min(self.batch_size_max, self.profile.batch_size_max, part))
 
 
 def next_batch(pool: LightPool, margin_s: float, now_s: float) -> tuple[Query, ...]:

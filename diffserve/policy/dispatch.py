@@ -91,6 +91,7 @@ def _choose(pool: Pool, worker: Worker, margin_s: float, now_s: float) -> HeavyC
             profile=profile,
             batch_size_max=pool.batch_size_max,
             num_workers=pool.capacity * pool.slowness(worker),
+            num_idle=len(pool.idle),
         )
         return HeavyChoice(queries=next_batch(light, margin_s, now_s))
     stage = HeavyPool(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from diffserve.core import Cascade, CascadeStage, Query
-from diffserve.policy.admission import predicted_wait_s
+from diffserve.policy.admission import PoolLoad, Refusal, admit, predicted_wait_s
 from diffserve.policy.book import QueryBook
 from diffserve.policy.fleet import Fleet
 from diffserve.policy.pool import Pool
@@ -15,6 +15,8 @@ from diffserve.policy.routing import ClassRouter
 
 NUM_BEHIND_MAX = 64
 """Waiting queries looked at for whether a new one before them would make them late."""
+HURRY_S = 1e-6
+"""Rounding is no hurry."""
 
 
 class Stages:
@@ -97,7 +99,37 @@ class Stages:
         progress.light_by_s = progress.query.deadline_s - last_s
         self.enqueue_heavy(progress, now_s)
 
-    def behind_s(self, progress: Progress, now_s: float) -> list[float]:
+    def refusal(
+        self,
+        progress: Progress,
+        load: PoolLoad,
+        queue_length_max: int,
+        usual_s: float,
+        now_s: float,
+    ) -> Refusal | None:
+        """Return why a new query does not get in; None where it does.
+
+        Args:
+            progress: Of the query, which waits nowhere yet.
+            load: Of its pool, as it finds it.
+            queue_length_max: How many may wait there.
+            usual_s: Seconds that queries of its cascade have.
+            now_s: The caller's clock.
+        """
+        pool, query = self.pool_of(progress), progress.query
+        return admit(
+            load,
+            pool.profile,
+            budget_s=query.deadline_s - now_s,
+            margin_s=self._margin_s,
+            queue_length=len(pool.queue),
+            queue_length_max=queue_length_max,
+            behind_s=self._behind_s(progress, now_s),
+            vacant_s=pool.vacant_s(now_s),
+            is_hurried=query.deadline_s - query.arrival_s < usual_s - HURRY_S,
+        )
+
+    def _behind_s(self, progress: Progress, now_s: float) -> list[float]:
         """Return the seconds that those have whom a new query would go before, in that order."""
         query = progress.query
         behind = self.pool_of(progress).queue.behind(

@@ -58,6 +58,7 @@ class Dispatcher:
         self._live: dict[str, LiveQuery] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._dispatching: asyncio.Handle | None = None
         self._wakes_s = 0.0
         self._is_draining = False
         self._idle = asyncio.Event()
@@ -97,11 +98,18 @@ class Dispatcher:
         self._idle.clear()
         for watcher in self.watchers:
             watcher.arrived(live, query.arrival_s)
-        actions = self.balancer.submit(query, query.arrival_s)
+        actions = self.balancer.enter(query, query.arrival_s)
         progress = self.balancer.progress(query.query_id)
         if live.is_streamed and progress is not None:
             self._emit_queued(live, progress.stage, query.arrival_s)
         self._perform(actions)
+        if self._dispatching is None:
+            self._dispatching = asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        """Give idle workers what arrived together: several images of a call, calls of a message."""
+        self._dispatching = None
+        self._perform(self.balancer.dispatch(time.monotonic()))
 
     def leave(self, live: LiveQuery, listener: Listener | None) -> None:
         """Take a call off a query; the last one that leaves before the answer cancels it."""
@@ -127,8 +135,9 @@ class Dispatcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._timer is not None:
-            self._timer.cancel()
+        for handle in (self._timer, self._dispatching):
+            if handle is not None:
+                handle.cancel()
 
     # -- plan and workers ------------------------------------------------------------------
 

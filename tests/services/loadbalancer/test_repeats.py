@@ -41,6 +41,20 @@ async def test_several_images_are_queries_of_their_own_and_come_in_order() -> No
         assert free.seed != free.others[0].seed
 
 
+async def test_images_of_one_call_share_a_batch_on_a_lone_worker_and_spread_over_several() -> None:
+    async with running_cluster(num_workers=1) as cluster:
+        await cluster.stub.Generate(request(n=4))
+        assert [len(ids) for _, ids in cluster.workers["w1"].executed] == [4]
+        await cluster.start_worker("w2")
+        await cluster.plan({"w1": "mock-light", "w2": "mock-light"}, plan_id=2)
+        pool = cluster.application.balancer.pool("mock-light")
+        while len(pool.members) < 2:
+            await asyncio.sleep(0.005)
+        await cluster.stub.Generate(request(n=4))
+        assert [len(ids) for _, ids in cluster.workers["w1"].executed[1:]] == [2]
+        assert [len(ids) for _, ids in cluster.workers["w2"].executed] == [2]
+
+
 async def test_a_stream_of_several_images_ends_after_the_last_one() -> None:
     async with running_cluster() as cluster:
         events = [e async for e in cluster.stub.GenerateStream(request(n=3, query_id="set"))]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffserve.core import Outcome, Preference
-from diffserve.policy.actions import Finish
+from diffserve.policy.actions import Finish, Launch
 from tests.unit.policy.harness import HEAVY, LIGHT, Harness, make_balancer, make_query, plan
 
 TWO = {"w1": "light", "w2": "heavy"}
@@ -406,3 +406,29 @@ def test_every_query_has_exactly_one_outcome_and_none_is_late(
     for pool in balancer.pools():
         assert len(pool.queue) == 0
         assert set(pool.idle) == set(pool.members)
+
+
+@pytest.mark.parametrize(
+    ("placement", "sizes"),
+    [({"w1": "light"}, [4]), ({"w1": "light", "w2": "light"}, [2, 2]), (TWO, [4])],
+)
+def test_those_that_arrive_together_are_given_to_workers_together(
+    placement: dict[str, str], sizes: list[int]
+) -> None:
+    balancer = started(placement, fraction=0.0).balancer
+    for index in range(4):
+        assert balancer.enter(make_query(f"q{index}"), 0.0) == []
+    launches = balancer.dispatch(0.0)
+    assert all(isinstance(launch, Launch) for launch in launches)
+    assert [len(launch.batch.query_ids) for launch in launches] == sizes  # type: ignore[union-attr]
+
+
+def test_one_that_leaves_before_workers_are_given_anything_runs_nowhere() -> None:
+    balancer = started(fraction=0.0).balancer
+    for query_id in ("a", "b"):
+        balancer.enter(make_query(query_id), 0.0)
+    (left,) = balancer.cancel("a", 0.0)
+    assert isinstance(left, Finish)
+    (launch,) = balancer.dispatch(0.0)
+    assert isinstance(launch, Launch)
+    assert launch.batch.query_ids == ("b",)

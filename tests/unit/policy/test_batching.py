@@ -51,6 +51,17 @@ def test_cap_and_profile_bound_the_batch() -> None:
     assert len(light_batch(waiting, cap=99)) == LIGHT.batch_size_max
 
 
+@pytest.mark.parametrize(("num_idle", "expected"), [(1, 4), (2, 3), (3, 2), (9, 1)])
+def test_what_waits_is_shared_out_among_idle_workers(num_idle: int, expected: int) -> None:
+    queue = DeadlineQueue()
+    for index in range(5):
+        queue.push(make_query(f"q{index}"), 0.0)
+    pool = LightPool(
+        queue=queue, profile=LIGHT, batch_size_max=4, num_workers=9.0, num_idle=num_idle
+    )
+    assert len(next_batch(pool, 0.0, 0.0)) == expected
+
+
 def test_batch_stops_growing_where_the_tightest_deadline_would_break() -> None:
     waiting = [make_query("tight", slo_s=0.16), make_query("b"), make_query("c")]
     assert ids(light_batch(waiting, cap=4)) == [
