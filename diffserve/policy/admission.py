@@ -88,14 +88,15 @@ def admit(
     margin_s: float,
     queue_length: int,
     queue_length_max: int,
-    behind_s: Sequence[float] = (),
+    behind_s: Sequence[tuple[int, float]] = (),
     vacant_s: float = 0.0,
     is_hurried: bool = False,
 ) -> Refusal | None:
     """Return None to admit, or the refusal.
 
-    An idle worker takes every query that has the usual time: if the profile were wrong, only
-    execution can tell. With no worker at all the query may wait: one may come back soon.
+    An idle worker that nobody else waits for takes every query that has the usual time: if the
+    profile were wrong, only execution can tell. With no worker at all the query may wait: one may
+    come back soon.
 
     Args:
         load: As the query finds it.
@@ -104,8 +105,9 @@ def admit(
         margin_s: Of these, what is kept for the answer once the image is drawn.
         queue_length: Queries waiting, and how many may.
         queue_length_max: See ``queue_length``.
-        behind_s: Seconds that those have whom it would go before, in order of service, without the
-            margin. They were admitted: it may not cost any of them its deadline.
+        behind_s: Some of those whom it would go before, in order of service, the last among them:
+            how many it would go before up to each, itself included, and the seconds that each has
+            without the margin. They were admitted: it may not cost any its deadline.
         vacant_s: Seconds for which no worker has served the variant.
         is_hurried: Its client gives it less time than its cascade does.
     """
@@ -115,7 +117,7 @@ def admit(
         return replace(refusal, cause=RefusalCause.QUEUE_FULL)
     if load.num_workers == 0:
         return _vacant(vacant_s, budget_s) if vacant_s >= VACANT_S_MAX else None
-    if load.num_idle > 0 and not is_hurried:
+    if load.num_idle > queue_length and not is_hurried:
         return None
     answer_s = predicted_answer_s(load, profile) + margin_s
     if answer_s > budget_s:
@@ -125,7 +127,7 @@ def admit(
             budget_s,
         )
     if _displaces(load, profile, behind_s):
-        last = replace(load, num_ahead=load.num_ahead + len(behind_s))
+        last = replace(load, num_ahead=load.num_ahead + behind_s[-1][0])
         return _refusal(
             "an answer in time would cost a query that waits already its own",
             predicted_answer_s(last, profile),
@@ -134,13 +136,14 @@ def admit(
     return None
 
 
-def _displaces(load: PoolLoad, profile: LatencyProfile, behind_s: Sequence[float]) -> bool:
+def _displaces(
+    load: PoolLoad, profile: LatencyProfile, behind_s: Sequence[tuple[int, float]]
+) -> bool:
     """Return whether one more before them makes a query late that would not have been."""
-    answer_s = predicted_answer_s(load, profile)
-    for num_between, budget_s in enumerate(behind_s, start=1):
-        usual_s = answer_s
-        answer_s = predicted_answer_s(
-            replace(load, num_ahead=load.num_ahead + num_between), profile
+    for place, budget_s in behind_s:
+        usual_s, answer_s = (
+            predicted_answer_s(replace(load, num_ahead=load.num_ahead + ahead), profile)
+            for ahead in (place - 1, place)
         )
         if usual_s <= budget_s < answer_s:
             return True

@@ -95,11 +95,20 @@ class DeadlineQueue:
         """Return how many waiting queries a new one like this would stand behind."""
         return bisect.bisect_right(self._served, (priority, deadline_s, self._sequence + 1, ""))
 
-    def behind(self, deadline_s: float, priority: Priority, count: int) -> list[Query]:
-        """Return the first ``count`` of a priority that a new query would go before."""
+    def behind(self, deadline_s: float, priority: Priority, count: int) -> list[tuple[int, Query]]:
+        """Return those of a priority that a new query would go before, with their places after it.
+
+        Of more than ``count`` the first half of as many, and the others spread over the rest, the
+        last one among them.
+        """
         start = self.num_ahead(deadline_s, priority)
-        served = self._served[start : start + count]
-        return [self._queries[key[3]][0] for key in served if key[0] == priority]
+        num_behind = bisect.bisect_right(self._served, (priority, math.inf)) - start
+        num_first = num_behind if num_behind <= count else count // 2
+        num_others = min(num_behind, count) - num_first
+        step = (num_behind - num_first) / max(1, num_others)
+        others = (num_first + round(step * index) for index in range(1, num_others + 1))
+        places = [*range(1, num_first + 1), *others]
+        return [(n, self._queries[self._served[start + n - 1][3]][0]) for n in places]
 
     def oldest_age_s(self, now_s: float) -> float:
         """Return how long the longest-waiting query has waited; 0 when empty."""

@@ -129,13 +129,13 @@ class Stages:
             is_hurried=query.deadline_s - query.arrival_s < usual_s - HURRY_S,
         )
 
-    def _behind_s(self, progress: Progress, now_s: float) -> list[float]:
-        """Return the seconds that those have whom a new query would go before, in that order."""
+    def _behind_s(self, progress: Progress, now_s: float) -> list[tuple[int, float]]:
+        """Return those whom a new query would go before: their place after it, their seconds."""
         query = progress.query
         behind = self.pool_of(progress).queue.behind(
             query.deadline_s, query.priority, NUM_BEHIND_MAX
         )
-        return [other.deadline_s - self._margin_s - now_s for other in behind]
+        return [(place, other.deadline_s - self._margin_s - now_s) for place, other in behind]
 
     def leave(self, progress: Progress) -> None:
         """Take a query out of the queue that it waits in, if it does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -78,11 +79,27 @@ def test_a_variant_without_workers_is_waited_for_but_not_for_long() -> None:
 def test_none_that_waits_is_made_late(behind_s: tuple[float, ...], is_admitted: bool) -> None:
     options = {"queue_length": 2, "queue_length_max": 100, "margin_s": 0.0}
     busy = load(busy_work_s=0.25)
-    refusal = admit(busy, LIGHT, budget_s=0.8, behind_s=behind_s, **options)
+    placed = list(enumerate(behind_s, start=1))
+    refusal = admit(busy, LIGHT, budget_s=0.8, behind_s=placed, **options)
     assert (refusal is None) == is_admitted
     if refusal is not None:
         assert refusal.predicted_wait_s == pytest.approx(1.02 * 0.25 + LIGHT.execution_s(3))
         assert "cost" in refusal.reason
+
+
+def test_of_many_behind_it_some_speak_for_all() -> None:
+    options = {"queue_length": 40, "queue_length_max": 100, "margin_s": 0.0, "budget_s": 9.0}
+    busy = load(busy_work_s=0.25)
+    assert admit(busy, LIGHT, behind_s=[(1, 9.0), (40, 9.0)], **options) is None
+    # The fortieth is done after ten more batches of four, and with one before it after eleven.
+    assert admit(busy, LIGHT, behind_s=[(1, 9.0), (40, 3.0)], **options) is not None
+
+
+def test_an_idle_worker_is_for_the_first_that_come_and_not_for_all_that_come_at_once() -> None:
+    late = {"queue_length_max": 100, "margin_s": 0.05, "budget_s": 0.12}
+    idle = load(num_idle=1)
+    assert admit(idle, LIGHT, queue_length=0, **late) is None
+    assert admit(replace(idle, num_ahead=1), LIGHT, queue_length=1, **late) is not None
 
 
 def test_full_queue_refuses_even_without_workers() -> None:

@@ -432,3 +432,18 @@ def test_one_that_leaves_before_workers_are_given_anything_runs_nowhere() -> Non
     (launch,) = balancer.dispatch(0.0)
     assert isinstance(launch, Launch)
     assert launch.batch.query_ids == ("b",)
+
+
+@pytest.mark.parametrize("slo_s", [0.5, 1.0, 5.0])
+@pytest.mark.parametrize("step_s", [0.0, 1e-4, -1e-4])
+@pytest.mark.parametrize("is_joint", [True, False])
+def test_of_too_many_at_once_none_expires(slo_s: float, step_s: float, is_joint: bool) -> None:
+    harness = started({"w1": "light"}, fraction=0.0)
+    take_in = harness.balancer.enter if is_joint else harness.balancer.submit
+    for index in range(200):
+        harness.perform(take_in(make_query(f"q{index}", slo_s=slo_s + step_s * index), 0.0))
+    harness.perform(harness.balancer.dispatch(0.0))
+    harness.run()
+    counts = Counter(harness.outcome(f"q{index}") for index in range(200))
+    assert set(counts) == {Outcome.LIGHT, Outcome.REJECTED}
+    assert counts[Outcome.LIGHT] >= 0.8 * min(200, 4 * slo_s / LIGHT.execution_s(4) - 4)

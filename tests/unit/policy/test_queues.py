@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,3 +90,20 @@ def test_service_goes_by_priority_and_then_by_deadline() -> None:
     assert queue.num_ranked_to(0.5, Priority.NORMAL) == 2
     assert queue.remove("soon")
     assert [q.query_id for q in queue] == ["high", "late", "low"]
+
+
+@pytest.mark.parametrize(
+    ("count", "places"), [(99, [1, 2, 3, 4, 5, 6, 7, 8]), (8, [*range(1, 9)]), (4, [1, 2, 5, 8])]
+)
+def test_those_behind_are_told_with_their_places_and_the_last_among_them(
+    count: int, places: list[int]
+) -> None:
+    queue = DeadlineQueue()
+    for index in range(1, 9):
+        queue.push(make_query(f"q{index}", slo_s=float(index)), 0.0)
+    queue.push(replace(make_query("low", slo_s=9.0), priority=Priority.LOW), 0.0)
+    behind = queue.behind(0.5, Priority.NORMAL, count)
+    assert [place for place, _ in behind] == places
+    assert [query.query_id for _, query in behind] == [f"q{place}" for place in places]
+    assert [place for place, _ in queue.behind(7.5, Priority.NORMAL, 4)] == [1]
+    assert queue.behind(8.5, Priority.NORMAL, 4) == []
