@@ -50,6 +50,7 @@ class Fleet:
         loadbalancer: Address of the clients' door by gRPC.
         http: Address of the HTTP API and the web page.
         controller: Address of Controller and Admin.
+        catalog: Name or file of what is served.
     """
 
     stages: tuple[tuple[ChildSpec, ...], ...]
@@ -57,6 +58,7 @@ class Fleet:
     loadbalancer: str
     http: str
     controller: str
+    catalog: str
 
     def children(self) -> tuple[ChildSpec, ...]:
         """Return all processes in starting order."""
@@ -155,6 +157,7 @@ def plan_fleet(
         loadbalancer=address["loadbalancer"],
         http=address["http"],
         controller=address["controller"],
+        catalog=settings.catalog,
     )
 
 

@@ -54,9 +54,7 @@ def run_up(flags: Mapping[str, Any], run_directory: str, *, as_json: bool) -> in
     console = stderr() if as_json else stdout()
     console.print(f"starting {len(fleet.children())} processes; logs in {directory}")
     supervisor = Supervisor(fleet, root, directory, settings.grace_s, console.print)
-    examples = load_catalog(settings.catalog).examples
-    first = _first_command(fleet, examples[0].text if examples else ANY_PROMPT)
-    return asyncio.run(_run(supervisor, fleet, directory, console, first, as_json=as_json))
+    return asyncio.run(_run(supervisor, fleet, directory, console, as_json=as_json))
 
 
 def _settings(flags: Mapping[str, Any]) -> UpSettings:
@@ -87,18 +85,10 @@ def _check_redis(url: str) -> None:
 
 
 async def _run(
-    supervisor: Supervisor,
-    fleet: Fleet,
-    directory: Path,
-    console: Console,
-    first_command: str,
-    *,
-    as_json: bool,
+    supervisor: Supervisor, fleet: Fleet, directory: Path, console: Console, *, as_json: bool
 ) -> int:
     async with stop_signals() as received:
-        work = asyncio.create_task(
-            _serve(supervisor, fleet, directory, console, first_command, as_json=as_json)
-        )
+        work = asyncio.create_task(_serve(supervisor, fleet, directory, console, as_json=as_json))
         asked = asyncio.create_task(received.get())
         await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
@@ -118,17 +108,11 @@ async def _run(
 
 
 async def _serve(
-    supervisor: Supervisor,
-    fleet: Fleet,
-    directory: Path,
-    console: Console,
-    first_command: str,
-    *,
-    as_json: bool,
+    supervisor: Supervisor, fleet: Fleet, directory: Path, console: Console, *, as_json: bool
 ) -> None:
     async with _progress(supervisor, console):
         await supervisor.start()
-    document = _ready_document(supervisor, fleet, directory) | {"first_command": first_command}
+    document = _ready_document(supervisor, fleet, directory)
 
     def write() -> None:
         _write_document(document | {"pids": _pids(supervisor)}, directory, console)
@@ -176,11 +160,14 @@ def _ready_document(supervisor: Supervisor, fleet: Fleet, directory: Path) -> di
             if child.metrics
         },
         "pids": _pids(supervisor),
+        "first_command": _first_command(fleet),
     }
 
 
-def _first_command(fleet: Fleet, prompt: str) -> str:
+def _first_command(fleet: Fleet) -> str:
     """Return what draws a first image, to be pasted into a shell."""
+    examples = load_catalog(fleet.catalog).examples
+    prompt = examples[0].text if examples else ANY_PROMPT
     address = "" if fleet.loadbalancer == "127.0.0.1:50051" else f" --address {fleet.loadbalancer}"
     return f"{_own_command()} generate {shlex.quote(prompt)} -o image.png{address}"
 
