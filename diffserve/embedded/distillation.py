@@ -15,6 +15,7 @@ from diffserve.embedded.denoising import LATENT_CHANNELS, predict_clean, to_late
 from diffserve.embedded.layout import GRID, exact_plan, layout_targets
 from diffserve.embedded.palette import Palette
 from diffserve.embedded.pipeline import EmojiScenePipeline
+from diffserve.embedded.scenes import sample_shifts
 from diffserve.embedded.tasks import (
     DENOISER_LEVELS,
     draw_prompts,
@@ -73,7 +74,7 @@ class DistillationTask(TrainingTask):
         """Return the mean absolute error of one-step images, a scalar."""
         num_taught = round(_TEACHER_SHARE * batch_size) if self._lessons else 0
         prompts = draw_prompts(rng, DENOISER_LEVELS, batch_size - num_taught)
-        clean = render_latents(prompts, rng)
+        clean = render_latents(prompts, [sample_shifts(prompt.scene, rng) for prompt in prompts])
         noise = torch.randn(clean.shape, generator=generator)
         if num_taught:
             picks = rng.choice(len(self._lessons), size=num_taught)

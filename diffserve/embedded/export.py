@@ -20,10 +20,15 @@ STORAGE_DTYPE = torch.float16
 
 
 def export_pipeline(
-    planner: LayoutPlanner, palette: Palette, denoiser: UNet2DConditionModel, folder: Path
+    planner: LayoutPlanner,
+    palette: Palette,
+    denoiser: UNet2DConditionModel,
+    folder: Path,
+    max_shift_px: int,
 ) -> None:
     """Write a pipeline in diffusers' folder format, readable by ``from_pretrained``."""
-    pipeline = EmojiScenePipeline(build_tokenizer(), planner, palette, denoiser, new_scheduler())
+    parts = build_tokenizer(), planner, palette, denoiser, new_scheduler()
+    pipeline = EmojiScenePipeline(*parts, max_shift_px=max_shift_px)
     pipeline.to(dtype=STORAGE_DTYPE)
     pipeline.save_pretrained(folder, safe_serialization=True)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from diffserve.embedded.captions import Prompt
 from diffserve.embedded.concepts import BACKGROUND_NAMES, CONCEPT_NAMES, STYLES
-from diffserve.embedded.scenes import IMAGE_PX, LAYOUTS
+from diffserve.embedded.scenes import IMAGE_PX, LAYOUTS, Shift
 
 #: Cells per side of a layout map; one cell is 4x4 pixels.
 GRID = 16
@@ -71,8 +71,16 @@ class LayoutPlan:
         )
 
 
-def layout_targets(prompts: Sequence[Prompt | None]) -> LayoutTargets:
-    """Collect what each caption determines; None is the empty caption, which leaves all open."""
+def layout_targets(
+    prompts: Sequence[Prompt | None], shifts: Sequence[Sequence[Shift]] | None = None
+) -> LayoutTargets:
+    """Collect what each caption determines; None is the empty caption, which leaves all open.
+
+    Args:
+        prompts: The captions.
+        shifts: How far the objects of each scene are shifted, if the positions inside them are to
+            tell that, too.
+    """
     concepts = np.zeros((len(prompts), GRID, GRID), np.int64)
     geometry = np.zeros((len(prompts), GEOMETRY_CHANNELS, GRID, GRID), np.float32)
     styles = np.zeros(len(prompts), np.int64)
@@ -82,6 +90,9 @@ def layout_targets(prompts: Sequence[Prompt | None]) -> LayoutTargets:
             continue
         scene = prompt.scene
         slots, geometry[row] = _layout_grid(scene.layout)
+        for index, shift in enumerate(shifts[row] if shifts else (), start=1):
+            side = LAYOUTS[scene.layout][index - 1].side
+            geometry[row, :2, slots == index] -= np.array(shift) / (side / 2)
         ids = np.array([0, *(1 + CONCEPT_NAMES.index(concept) for concept in scene.concepts)])
         concepts[row] = ids[slots]
         if prompt.names_style:

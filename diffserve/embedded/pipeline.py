@@ -26,6 +26,7 @@ from diffserve.embedded.denoising import (
 )
 from diffserve.embedded.layout import GRID
 from diffserve.embedded.palette import Palette
+from diffserve.embedded.positions import settle
 from diffserve.embedded.preconditioning import PreconditionedUNet
 from diffserve.embedded.scenes import IMAGE_PX, Array
 from diffserve.embedded.text_encoder import LayoutPlanner
@@ -50,6 +51,8 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
         palette: Looks of the concepts, styles and backgrounds of a layout.
         unet: Denoiser that predicts clean latents.
         scheduler: Rectified-flow sampler.
+        max_shift_px: Objects are shifted within their places by up to this many pixels, as the
+            noise says; 0 leaves it to the denoiser where exactly they sit.
     """
 
     model_cpu_offload_seq = "text_encoder->palette->unet"
@@ -68,6 +71,7 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
         palette: Palette,
         unet: UNet2DConditionModel,
         scheduler: FlowMatchEulerDiscreteScheduler,
+        max_shift_px: int = 0,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -77,6 +81,7 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
             unet=unet,
             scheduler=scheduler,
         )
+        self.register_to_config(max_shift_px=max_shift_px)
         self._interrupt = False
         self._num_timesteps = 0
 
@@ -147,8 +152,6 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
 
         device = self._execution_device
         self._interrupt = False
-        is_guided = guidance_scale > 1
-        features = self._encode(prompts, is_guided)
         if latents is None:
             latents = randn_tensor(
                 (len(prompts), LATENT_CHANNELS, GRID, GRID),
@@ -156,6 +159,7 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
                 device=device,
                 dtype=self.unet.dtype,
             )
+        features = self._encode(prompts, latents, is_guided=guidance_scale > 1)
         # Evenly spaced noise levels whose last step lands on the clean image.
         levels = np.linspace(1.0, 1.0 / num_inference_steps, num_inference_steps)
         self.scheduler.set_timesteps(sigmas=levels.tolist(), device=device)
@@ -178,7 +182,7 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
 
-    def _encode(self, prompts: list[str], is_guided: bool) -> torch.Tensor:
+    def _encode(self, prompts: list[str], noise: torch.Tensor, *, is_guided: bool) -> torch.Tensor:
         """Return the palette's features of the prompts, after those of as many empty ones.
 
         Without guidance there are no empty ones.
@@ -187,8 +191,12 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
         texts = [read_prompt(prompt, known_words).text for prompt in prompts]
         if is_guided:
             texts = [""] * len(texts) + texts
+            noise = torch.cat([noise, noise])
         ids, mask = tokenize(self.tokenizer, texts, self._execution_device)
-        return cast(torch.Tensor, self.palette(self.text_encoder(ids, mask)))
+        plan = self.text_encoder(ids, mask)
+        if self.config.max_shift_px:
+            plan = settle(plan, noise, self.config.max_shift_px)
+        return cast(torch.Tensor, self.palette(plan))
 
     def _denoise(
         self,

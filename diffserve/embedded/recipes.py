@@ -40,6 +40,7 @@ class PipelineRecipe:
         num_lessons: Images of the medium model that a one-step model is distilled from; 0 trains a
             rectified flow instead.
         is_guided: Whether captions are dropped, so that guidance is possible.
+        is_told_shifts: Whether the denoiser is told where exactly objects sit, see `positions.py`.
         noising: Of the images that the denoiser learns from.
     """
 
@@ -48,6 +49,7 @@ class PipelineRecipe:
     denoiser: Stage
     num_lessons: int = 0
     is_guided: bool = False
+    is_told_shifts: bool = False
     noising: Noising = COARSE
 
 
@@ -75,6 +77,7 @@ PIPELINES: Mapping[str, PipelineRecipe] = MappingProxyType(
             None,
             Stage("denoiser", 12_000, 16, 6e-4, ema_decay=0.999),
             is_guided=True,
+            is_told_shifts=True,
             noising=FINE,
         ),
     }

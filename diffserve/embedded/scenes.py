@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -32,6 +32,8 @@ JITTER_PX = 2
 HELD_OUT_SHARE = 0.1
 
 Array = NDArray[np.uint8]
+#: How far an object sits from the centre of its slot, right and down, in pixels.
+Shift = tuple[int, int]
 
 
 class Level(Enum):
@@ -166,6 +168,12 @@ def sample_scene(rng: np.random.Generator, level: Level, *, held_out: bool = Fal
     )
 
 
+def sample_shifts(scene: Scene, rng: np.random.Generator) -> list[Shift]:
+    """Draw for every object of a scene how far it is shifted, by up to ``JITTER_PX``."""
+    bounds = -JITTER_PX, JITTER_PX + 1
+    return [(int(dx), int(dy)) for dx, dy in rng.integers(*bounds, size=(len(scene.concepts), 2))]
+
+
 def render(scene: Scene, rng: np.random.Generator | None = None) -> Array:
     """Draw a scene.
 
@@ -177,11 +185,17 @@ def render(scene: Scene, rng: np.random.Generator | None = None) -> Array:
     Returns:
         RGB image, shape (64, 64, 3).
     """
+    return render_shifted(
+        scene, sample_shifts(scene, rng) if rng else [(0, 0)] * len(scene.concepts)
+    )
+
+
+def render_shifted(scene: Scene, shifts: Sequence[Shift]) -> Array:
+    """Draw a scene whose objects, one by one, are shifted as said."""
     image = backdrop(scene.background).copy()
-    for concept, slot in scene.objects:
-        dx, dy = (0, 0) if rng is None else rng.integers(-JITTER_PX, JITTER_PX + 1, size=2)
+    for (concept, slot), (dx, dy) in zip(scene.objects, shifts, strict=True):
         colour, cover = sprite(scene.style, concept, slot.side)
-        x, y = slot.x - slot.side // 2 + int(dx), slot.y - slot.side // 2 + int(dy)
+        x, y = slot.x - slot.side // 2 + dx, slot.y - slot.side // 2 + dy
         region = image[y : y + slot.side, x : x + slot.side]
         region[:] = colour + (region * (255 - cover.astype(np.uint16)) // 255).astype(np.uint8)
     return image

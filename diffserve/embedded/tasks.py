@@ -15,7 +15,7 @@ from diffserve.embedded.captions import Prompt, sample_prompt
 from diffserve.embedded.denoising import COARSE, Noising, flow_loss, to_latents
 from diffserve.embedded.layout import LayoutTargets, exact_plan, layout_targets
 from diffserve.embedded.palette import Palette
-from diffserve.embedded.scenes import Level, render
+from diffserve.embedded.scenes import Level, Shift, render_shifted, sample_shifts
 from diffserve.embedded.text_encoder import LayoutLogits, LayoutPlanner
 from diffserve.embedded.tokenizer import tokenize
 from diffserve.embedded.trainer import TrainingTask
@@ -63,9 +63,11 @@ def drop_some(prompts: Sequence[Prompt], rng: np.random.Generator) -> list[Promp
     return [None if rng.random() < CAPTION_DROPOUT else prompt for prompt in prompts]
 
 
-def render_latents(prompts: list[Prompt], rng: np.random.Generator) -> torch.Tensor:
+def render_latents(prompts: Sequence[Prompt], shifts: Sequence[Sequence[Shift]]) -> torch.Tensor:
     """Render one training image per prompt and return the latents, shape (B, 48, 16, 16)."""
-    return to_latents(torch.from_numpy(np.stack([render(p.scene, rng) for p in prompts])))
+    pairs = zip(prompts, shifts, strict=True)
+    images = np.stack([render_shifted(prompt.scene, row) for prompt, row in pairs])
+    return to_latents(torch.from_numpy(images))
 
 
 def layout_loss(logits: LayoutLogits, targets: LayoutTargets) -> torch.Tensor:
@@ -118,6 +120,7 @@ class DenoiserTask(TrainingTask):
         palette: What to train together with the denoiser.
         denoiser: What to train.
         is_guided: Whether to drop captions, so that the model can be sampled with guidance.
+        is_told_shifts: Whether the layouts tell how far the objects of an image are shifted.
         noising: How noise levels are drawn.
     """
 
@@ -127,12 +130,14 @@ class DenoiserTask(TrainingTask):
         denoiser: UNet2DConditionModel,
         *,
         is_guided: bool,
+        is_told_shifts: bool = False,
         noising: Noising = COARSE,
     ) -> None:
         super().__init__()
         self.palette = palette
         self.denoiser = denoiser
         self._is_guided = is_guided
+        self._is_told_shifts = is_told_shifts
         self._noising = noising
 
     def parameter_groups(self) -> list[dict[str, object]]:
@@ -147,6 +152,8 @@ class DenoiserTask(TrainingTask):
         captions: Sequence[Prompt | None] = prompts
         if self._is_guided:
             captions = drop_some(prompts, rng)
-        plan = exact_plan(layout_targets(captions)).to(self.denoiser.device)
-        clean = render_latents(prompts, rng).to(self.denoiser.device)
+        shifts = [sample_shifts(prompt.scene, rng) for prompt in prompts]
+        targets = layout_targets(captions, shifts if self._is_told_shifts else None)
+        plan = exact_plan(targets).to(self.denoiser.device)
+        clean = render_latents(prompts, shifts).to(self.denoiser.device)
         return flow_loss(self.denoiser, clean, self.palette(plan), generator, self._noising)

@@ -44,6 +44,7 @@ from diffserve.embedded.recipes import (
     PipelineRecipe,
     Stage,
 )
+from diffserve.embedded.scenes import JITTER_PX
 from diffserve.embedded.tasks import DenoiserTask, PlannerTask
 from diffserve.embedded.text_encoder import LayoutPlanner
 from diffserve.embedded.tokenizer import build_tokenizer
@@ -109,10 +110,17 @@ def _train_pipeline(target: str, recipe: PipelineRecipe, options: TrainOptions) 
         lessons = teach(teacher, count, MEDIUM.num_inference_steps, options.seed)
         task = DistillationTask(palette, denoiser, lessons)
     else:
-        task = DenoiserTask(palette, denoiser, is_guided=recipe.is_guided, noising=recipe.noising)
+        task = DenoiserTask(
+            palette,
+            denoiser,
+            is_guided=recipe.is_guided,
+            is_told_shifts=recipe.is_told_shifts,
+            noising=recipe.noising,
+        )
     task = _train(target, recipe.denoiser, task, options)
     folder = options.weights / recipe.folder
-    export_pipeline(planner, task.palette, task.denoiser, folder)
+    max_shift_px = JITTER_PX if recipe.is_told_shifts else 0
+    export_pipeline(planner, task.palette, task.denoiser, folder, max_shift_px)
     return folder
 
 

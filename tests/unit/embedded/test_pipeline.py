@@ -153,3 +153,19 @@ def test_draw_images_gives_bytes(untrained_light):
     images = draw_images(untrained_light, PROMPTS, 1, 1.0, seeds=range(3))
     assert images.shape == (3, 64, 64, 3)
     assert images.dtype == np.uint8
+
+
+def test_a_pipeline_that_settles_positions_keeps_doing_so(untrained_light, tmp_path):
+    parts = untrained_light.components
+    settling = EmojiScenePipeline(**parts, max_shift_px=2)
+    settling.set_progress_bar_config(disable=True)
+    settling.save_pretrained(tmp_path)
+    loaded = EmojiScenePipeline.from_pretrained(tmp_path, local_files_only=True)
+    loaded.set_progress_bar_config(disable=True)
+    assert loaded.config.max_shift_px == 2
+    as_planned, settled, again = (
+        draw(pipeline, PROMPTS[0], seeds(1), guidance_scale=2.0)
+        for pipeline in (untrained_light, settling, loaded)
+    )
+    assert not np.allclose(as_planned, settled, atol=1e-3)
+    assert np.allclose(settled, again, atol=1e-6)

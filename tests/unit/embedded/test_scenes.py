@@ -15,6 +15,7 @@ from diffserve.embedded.scenes import (
     backdrop,
     is_held_out,
     render,
+    render_shifted,
     sample_scene,
     sprite,
 )
@@ -89,6 +90,14 @@ def test_rendering_shifts_objects_only_when_given_randomness():
     shifted = [render(OWL, np.random.default_rng(seed)) for seed in range(5)]
     assert any(not np.array_equal(image, render(OWL)) for image in shifted)
     assert np.array_equal(shifted[0], render(OWL, np.random.default_rng(0)))
+
+
+def test_an_object_is_where_its_shift_says():
+    moved = render_shifted(OWL, [(2, -1)])
+    middle = render(OWL)
+    behind = backdrop("sky blue")
+    differs = [np.argwhere((image != behind).any(axis=2)).mean(axis=0) for image in (middle, moved)]
+    assert np.allclose(differs[1] - differs[0], (-1, 2), atol=0.1)
 
 
 def test_an_object_covers_its_slot_and_nothing_else():

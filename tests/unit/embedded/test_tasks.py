@@ -4,7 +4,7 @@ import torch
 
 from diffserve.embedded.distillation import DistillationTask
 from diffserve.embedded.networks import SIZES, new_denoiser, new_palette, new_planner
-from diffserve.embedded.scenes import Level
+from diffserve.embedded.scenes import Level, sample_shifts
 from diffserve.embedded.tasks import (
     CAPTION_DROPOUT,
     DENOISER_LEVELS,
@@ -31,7 +31,7 @@ def denoiser_task(name, **options):
 TASKS = {
     "planner": planner_task,
     "light": lambda: denoiser_task("light", is_guided=False),
-    "heavy": lambda: denoiser_task("heavy", is_guided=True),
+    "heavy": lambda: denoiser_task("heavy", is_guided=True, is_told_shifts=True),
     "tiny": lambda: DistillationTask(new_palette(SIZES["tiny"]), new_denoiser(SIZES["tiny"])),
 }
 
@@ -76,6 +76,21 @@ def test_a_share_of_captions_is_dropped():
 
 def test_latents_are_renders():
     rng = np.random.default_rng(0)
-    latents = render_latents(draw_prompts(rng, DENOISER_LEVELS, 3), rng)
+    prompts = draw_prompts(rng, DENOISER_LEVELS, 3)
+    latents = render_latents(prompts, [sample_shifts(prompt.scene, rng) for prompt in prompts])
     assert latents.shape == (3, 48, 16, 16)
     assert latents.abs().max() <= 1
+
+
+def test_only_a_denoiser_that_is_told_shifts_sees_them():
+    torch.manual_seed(0)
+    palette, denoiser = new_palette(SIZES["tiny"]), new_denoiser(SIZES["tiny"])
+    seen = []
+    palette.register_forward_pre_hook(lambda _, args: seen.append(args[0].geometry))
+    for is_told in (False, True):
+        task = DenoiserTask(palette, denoiser, is_guided=False, is_told_shifts=is_told)
+        task.loss(4, np.random.default_rng(0), torch.Generator().manual_seed(0))
+    nominal, told = seen
+    sides = (64 * nominal[:, 2:]).clamp(min=1)
+    moved = ((nominal - told)[:, :2] * sides / 2).round(decimals=3)
+    assert set(moved.unique().tolist()) == {-2, -1, 0, 1, 2}
