@@ -25,9 +25,15 @@ class DiscriminatorApplication:
         self.servicer = DiscriminatorServicer(self.scoring, self._tracing)
         self._settings = settings
         self._store = TelemetryStore(settings.redis_url) if settings.redis_url else None
-        self._keeper = SketchKeeper(self._store, self.scoring.populations) if self._store else None
+        self._keeper = self._new_keeper(self._store) if self._store else None
         self._catalog = catalog
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _new_keeper(self, store: TelemetryStore) -> SketchKeeper:
+        populations, learnt = self.scoring.populations, self.scoring.learnt
+        return SketchKeeper(
+            store, populations, lambda known: learnt.resume(known, populations.sketches[known])
+        )
 
     async def start(self, health: Health, port: int) -> None:
         """Load and warm up every discriminator of the catalog.
@@ -43,8 +49,7 @@ class DiscriminatorApplication:
             await follower.look()
             self._tasks.append(asyncio.create_task(follower.run()))
         if self._keeper is not None:
-            for population in await self._keeper.restore():
-                self.scoring.learnt.resume(population, sketches[population])
+            await self._keeper.restore()
             self._tasks.append(asyncio.create_task(self._keeper.run()))
         if self._store is not None:
             thread = self.scoring.thread

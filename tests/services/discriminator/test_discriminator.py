@@ -313,6 +313,35 @@ async def test_without_redis_the_profile_is_the_start() -> None:
         assert len((await stub.Score(score_request(raw("a")))).scores) == 1
 
 
+async def test_a_sketch_is_restored_when_redis_comes_back(redis_url: str) -> None:
+    class Outage(TelemetryStore):
+        is_down = True
+
+        async def load_sketch(self, population: Population) -> list[float]:
+            if self.is_down:
+                raise OSError("down")
+            return await super().load_sketch(population)
+
+    remembered = [n / 100 for n in range(40)]
+    restored: list[Population] = []
+    async with running(sketch_size=64) as (application, _):
+        populations = application.scoring.populations
+        store = Outage(redis_url)
+        await store.save_sketch(MOCK, remembered)
+        keeper = SketchKeeper(store, populations, restored.append)
+        await keeper.restore()
+        populations.join(MOCK, [0.91, 0.92])
+        await keeper.save()
+        store.is_down = False
+        assert await store.load_sketch(MOCK) == remembered
+        assert restored == []
+        await keeper.save()
+        assert restored == [MOCK]
+        assert populations.sketches[MOCK].scores() == pytest.approx([*remembered, 0.91, 0.92])
+        assert await store.load_sketch(MOCK) == pytest.approx([*remembered, 0.91, 0.92])
+        await store.close()
+
+
 async def test_saving_goes_on_after_an_outage(redis_url: str) -> None:
     class Outage(TelemetryStore):
         is_down = True
@@ -324,7 +353,7 @@ async def test_saving_goes_on_after_an_outage(redis_url: str) -> None:
 
     async with running() as (application, _):
         store = Outage(redis_url)
-        keeper = SketchKeeper(store, application.scoring.populations, save_period_s=0.01)
+        keeper = SketchKeeper(store, application.scoring.populations, print, save_period_s=0.01)
         saving = asyncio.create_task(keeper.run())
         await asyncio.sleep(0.05)
         assert await store.load_sketch(MOCK) == []
