@@ -9,6 +9,7 @@ from google.protobuf import json_format
 
 from diffserve.catalog import Catalog
 from diffserve.core import Population
+from diffserve.errors import ProfileError
 from diffserve.profiles.calibration import METRIC, recalibrated
 from diffserve.profiles.curves import DeferralProfile, QualityCurve
 from diffserve.profiles.drift import drift_sentence
@@ -44,8 +45,11 @@ class CalibrationBook:
             message = common_pb2.Calibration()
             try:
                 json_format.Parse(document, message, ignore_unknown_fields=True)
-            except json_format.ParseError:
-                logger.warning("the calibration of %s in Redis is unreadable", population)
+                _check(message)
+            except (json_format.ParseError, ProfileError) as error:
+                logger.warning(
+                    "the calibration of %s in Redis is unreadable: %s", population, error
+                )
                 continue
             self._newest[population] = message
 
@@ -53,7 +57,7 @@ class CalibrationBook:
         """Return the catalog's deferral profile, at live thresholds once there are enough."""
         profile = self._catalog.deferral[cascade_id]
         newest = self._of(cascade_id)
-        if newest is None or newest.num_scores < NUM_SCORES_MIN:
+        if newest is None or not _has_thresholds(newest):
             return profile
         return recalibrated(profile, newest.fractions, newest.thresholds)
 
@@ -63,9 +67,7 @@ class CalibrationBook:
             newest = self._of(cascade_id)
             gains = newest.gains.get(cascade_id) if newest is not None else None
             if gains is not None and gains.is_complete:
-                last = len(gains.qualities) - 1
-                fractions = tuple(index / last for index in range(last + 1))
-                return QualityCurve(fractions, tuple(gains.qualities), METRIC)
+                return _learnt_curve(gains)
         return self._catalog.quality[cascade_id]
 
     def message(self, cascade_id: str) -> common_pb2.Calibration | None:
@@ -90,3 +92,26 @@ class CalibrationBook:
 
     def _of(self, cascade_id: str) -> common_pb2.Calibration | None:
         return self._newest.get(self._catalog.cascades[cascade_id].population)
+
+
+def _has_thresholds(message: common_pb2.Calibration) -> bool:
+    return message.num_scores >= NUM_SCORES_MIN
+
+
+def _learnt_curve(gains: common_pb2.CascadeGains) -> QualityCurve:
+    last = max(1, len(gains.qualities) - 1)
+    fractions = tuple(index / last for index in range(len(gains.qualities)))
+    return QualityCurve(fractions, tuple(gains.qualities), METRIC)
+
+
+def _check(message: common_pb2.Calibration) -> None:
+    """See that tables can be made of what is in use of a calibration.
+
+    Raises:
+        ProfileError: says what is wrong.
+    """
+    if _has_thresholds(message):
+        QualityCurve(tuple(message.fractions), tuple(message.thresholds), "threshold")
+    for gains in message.gains.values():
+        if gains.is_complete:
+            _learnt_curve(gains)

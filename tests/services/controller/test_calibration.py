@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import pytest
 from google.protobuf import json_format
 
 from diffserve.catalog import load_catalog
@@ -49,6 +51,27 @@ def test_without_news_the_catalog_holds() -> None:
         assert found.quality("mock") is CATALOG.quality["mock"]
         assert found.warnings() == []
     assert book().message("mock") is None
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("fractions", [0.0, 1.0]),
+        ("fractions", []),
+        ("fractions", [0.0, 0.5, 0.9]),
+        ("thresholds", [0.1]),
+        ("thresholds", ["NaN", 0.1, 1.0]),
+        ("qualities", []),
+        ("qualities", [0.5]),
+        ("qualities", [0.5, "Infinity"]),
+    ],
+)
+def test_broken_lists_are_no_news(field: str, values: list[object]) -> None:
+    document = json.loads(learnt())
+    (document if field in document else document["gains"]["mock"])[field] = values
+    found = book(json.dumps(document), uses_online_quality=True)
+    assert found.deferral("mock") is CATALOG.deferral["mock"]
+    assert found.quality("mock") is CATALOG.quality["mock"]
 
 
 def test_live_thresholds_replace_the_catalogs_and_shares_stay() -> None:
