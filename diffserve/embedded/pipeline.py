@@ -108,7 +108,7 @@ class EmojiScenePipeline(DiffusionPipeline):  # type: ignore[misc]
         self,
         prompt: str | Sequence[str],
         num_inference_steps: int = 20,
-        guidance_scale: float = 2.0,
+        guidance_scale: float = 1.25,
         height: int = IMAGE_PX,
         width: int = IMAGE_PX,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,

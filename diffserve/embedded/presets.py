@@ -33,7 +33,7 @@ class Preset:
 TINY = Preset("sprite-tiny", "sprite-tiny", num_inference_steps=1, guidance_scale=1.0)
 LIGHT = Preset("sprite-light", "sprite-light", num_inference_steps=3, guidance_scale=1.0)
 MEDIUM = Preset("sprite-medium", "sprite-medium", num_inference_steps=8, guidance_scale=1.0)
-HEAVY = Preset("sprite-heavy", "sprite-heavy", num_inference_steps=20, guidance_scale=2.0)
+HEAVY = Preset("sprite-heavy", "sprite-heavy", num_inference_steps=20, guidance_scale=1.25)
 
 #: All of them, the fastest first.
 PRESETS = (TINY, LIGHT, MEDIUM, HEAVY)
