@@ -78,7 +78,7 @@ def _problem(
 ) -> CascadeProblem:
     cascade = seen.cascade
     light_queue = observation.queue(cascade.light)
-    backlog_qps = light_queue.length / cascade.slo_s if parameters.drains_backlog else 0.0
+    backlog_qps = light_queue.due_qps if parameters.drains_backlog else 0.0
     is_capped = parameters.objective is Objective.THRESHOLD and parameters.deferral_cap_at_best
     problem = CascadeProblem(
         num_workers=num_workers,

@@ -60,7 +60,6 @@ def planned_demand_qps(
     if not parameters.drains_backlog:
         return demand_qps
     lights = {observation.cascades[c].cascade.light for c in group.cascade_ids}
-    slo_s = _slo_s(observation, group)
     for variant in sorted(lights):
         sharers = [
             g
@@ -70,7 +69,7 @@ def planned_demand_qps(
         total = sum(class_demand_qps(observation, g) for g in sharers)
         own = class_demand_qps(observation, group)
         part = own / total if total > 0.0 else 1.0 / len(sharers)
-        demand_qps += part * observation.queue(variant).length / slo_s
+        demand_qps += part * observation.queue(variant).due_qps
     return demand_qps
 
 

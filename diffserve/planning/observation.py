@@ -17,10 +17,12 @@ class QueueState:
     Attributes:
         length: Queries waiting; running ones not counted.
         oldest_age_s: How long the longest-waiting of them has waited.
+        due_qps: The least rate that serves them all by their deadlines.
     """
 
     length: int = 0
     oldest_age_s: float = 0.0
+    due_qps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

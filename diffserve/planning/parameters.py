@@ -22,7 +22,7 @@ class PlannerParameters:
             the quality curve; false is the paper.
         wait_model: How queue waits are predicted.
         wait_share_max: Share of the SLO left by batches of 1 that waits may claim, [0, 1).
-        drains_backlog: Plan for light queries that wait already, to be served within one SLO.
+        drains_backlog: Plan for light queries that wait already, to be served in time.
         gain_min: Smallest gain that is worth switching workers, as a share of the quality curve's
             range (of 1 for the threshold objective). Threshold and batch sizes, which cost nothing
             to change, are always the best for the placement at hand.

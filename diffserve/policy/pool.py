@@ -26,10 +26,12 @@ class QueueLength:
     Attributes:
         length: Queries.
         oldest_age_s: How long the longest-waiting of them has waited; 0 without any.
+        due_qps: The least rate that serves them all in time; 0 without any.
     """
 
     length: int
     oldest_age_s: float
+    due_qps: float
 
 
 @dataclass(slots=True, eq=False)
@@ -304,9 +306,10 @@ def queue_lengths(pools: Iterable[Pool], now_s: float) -> dict[str, QueueLength]
     """Return what waits by variant; one that serves two stages has two queues."""
     lengths: dict[str, QueueLength] = {}
     for pool in pools:
-        before = lengths.get(pool.variant_id, QueueLength(0, 0.0))
+        before = lengths.get(pool.variant_id, QueueLength(0, 0.0, 0.0))
         lengths[pool.variant_id] = QueueLength(
             before.length + len(pool.queue),
             max(before.oldest_age_s, pool.queue.oldest_age_s(now_s)),
+            before.due_qps + pool.queue.due_qps(now_s),
         )
     return lengths

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 from diffserve.core import Priority, Query
 
+DUE_LEAST_S = 1.0
+"""No plan helps what is due sooner: workers take about as long to change what they run."""
+
 
 class DeadlineQueue:
     """Waiting queries in three orders: by deadline alone, in order of service, and by rank.
@@ -109,6 +112,19 @@ class DeadlineQueue:
         others = (num_first + round(step * index) for index in range(1, num_others + 1))
         places = [*range(1, num_first + 1), *others]
         return [(n, self._queries[self._served[start + n - 1][3]][0]) for n in places]
+
+    def due_qps(self, now_s: float) -> float:
+        """Return the least rate that serves all in time, by deadline; 0 when empty.
+
+        What is due within ``DUE_LEAST_S`` counts as due then: it is too late to plan for it.
+        """
+        return max(
+            (
+                place / max(due_s - now_s, DUE_LEAST_S)
+                for place, (due_s, *_) in enumerate(self._order, start=1)
+            ),
+            default=0.0,
+        )
 
     def oldest_age_s(self, now_s: float) -> float:
         """Return how long the longest-waiting query has waited; 0 when empty."""

@@ -109,7 +109,9 @@ def balancer_telemetry(balancer: Balancer, cascade_ids: Iterable[str], now_s: fl
         num_arrivals=sum(arrivals.values()),
         num_in_progress=sum(ledger.num_in_progress(cascade_id) for cascade_id in arrivals),
         queues={
-            variant_id: QueueState(length=queue.length, oldest_age_s=queue.oldest_age_s)
+            variant_id: QueueState(
+                length=queue.length, oldest_age_s=queue.oldest_age_s, due_qps=queue.due_qps
+            )
             for variant_id, queue in balancer.queues(now_s).items()
         },
         arrivals=arrivals,

@@ -136,6 +136,7 @@ def added_up(reports: Sequence[Telemetry]) -> Telemetry:
             queues[variant_id] = QueueState(
                 length=before.length + queue.length,
                 oldest_age_s=max(before.oldest_age_s, queue.oldest_age_s),
+                due_qps=before.due_qps + queue.due_qps,
             )
         for cascade_id, count in report.arrivals.items():
             arrivals[cascade_id] = arrivals.get(cascade_id, 0) + count

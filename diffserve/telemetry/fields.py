@@ -20,6 +20,7 @@ def report_fields(report: LoadBalancerReport) -> dict[FieldT, EncodableT]:
     for variant_id, queue in report.queues.items():
         fields[f"queue_length:{variant_id}"] = queue.length
         fields[f"oldest_age_s:{variant_id}"] = round(queue.oldest_age_s, 4)
+        fields[f"due_qps:{variant_id}"] = round(queue.due_qps, 4)
     for cascade_id, cascade in report.cascades.items():
         fields[f"arrivals:{cascade_id}"] = cascade.num_arrivals
         fields[f"in_progress:{cascade_id}"] = cascade.num_in_progress
@@ -38,7 +39,9 @@ def parse_report(
         kind, _, identity = field.partition(":")
         if kind == "queue_length":
             queues[identity] = QueueReport(
-                length=int(fields[field]), oldest_age_s=float(fields[f"oldest_age_s:{identity}"])
+                length=int(fields[field]),
+                oldest_age_s=float(fields[f"oldest_age_s:{identity}"]),
+                due_qps=float(fields.get(f"due_qps:{identity}", 0.0)),
             )
         elif kind == "arrivals":
             prefix = f"outcome:{identity}:"

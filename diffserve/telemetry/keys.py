@@ -45,7 +45,8 @@ LOADBALANCER = Key(
     kind="hash",
     content=(
         "incarnation; plan_id; queue_length:<variant_id> (queries); oldest_age_s:<variant_id> "
-        "(seconds); arrivals:<cascade_id> and outcome:<cascade_id>:<outcome> (counters since "
+        "(seconds); due_qps:<variant_id> (queries/s that serve them in time); "
+        "arrivals:<cascade_id> and outcome:<cascade_id>:<outcome> (counters since "
         "start of the incarnation); in_progress:<cascade_id> (queries)"
     ),
     ttl_s=10,

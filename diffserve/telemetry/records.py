@@ -13,10 +13,12 @@ class QueueReport:
     Attributes:
         length: Queries waiting.
         oldest_age_s: Seconds the oldest of them has waited; 0 when empty.
+        due_qps: The least rate that serves them all by their deadlines; 0 when empty.
     """
 
     length: int
     oldest_age_s: float
+    due_qps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

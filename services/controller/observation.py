@@ -143,6 +143,7 @@ class Observer:
                 queues[variant_id] = QueueState(
                     length=before.length + queue.length,
                     oldest_age_s=max(before.oldest_age_s, queue.oldest_age_s),
+                    due_qps=before.due_qps + queue.due_qps,
                 )
         return queues
 

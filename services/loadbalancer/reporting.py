@@ -39,7 +39,9 @@ class Reporter:
             incarnation=self._incarnation,
             plan_id=self._balancer.plan_id,
             queues={
-                variant_id: QueueReport(length=queue.length, oldest_age_s=queue.oldest_age_s)
+                variant_id: QueueReport(
+                    length=queue.length, oldest_age_s=queue.oldest_age_s, due_qps=queue.due_qps
+                )
                 for variant_id, queue in self._balancer.queues(now_s).items()
             },
             cascades={

@@ -35,7 +35,7 @@ def make_report(name: str = "lb-0", num_arrivals: int = 7) -> LoadBalancerReport
         incarnation="abc",
         plan_id=3,
         queues={
-            "light": QueueReport(length=2, oldest_age_s=0.5),
+            "light": QueueReport(length=2, oldest_age_s=0.5, due_qps=0.25),
             "owner/heavy:fp16": QueueReport(length=0, oldest_age_s=0.0),
         },
         cascades={

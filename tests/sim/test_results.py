@@ -87,3 +87,14 @@ def test_overload_is_refused_at_the_door_and_the_rest_is_answered_in_time(
     assert metrics["slo_violation_ratio"] <= (0.01 if num_workers == 1 else 0.0)
     answered_qps = sum(metrics["outcomes"][o] for o in ("light", "heavy", "light_fallback")) / 40.0
     assert answered_qps > 0.95 * capacity_qps
+
+
+def test_what_waits_when_an_overload_ends_is_answered_in_time() -> None:
+    """Workers turn to quality again only when what is due soon can spare them."""
+    metrics = simulate(
+        simulation(
+            trace="poisson", peak_qps=120.0, duration_s=40.0, num_workers=4, slo_s=10.0, seed=1
+        )
+    )
+    assert metrics["outcomes"]["rejected"] > 0
+    assert metrics["outcomes"]["expired"] == 0

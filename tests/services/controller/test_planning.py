@@ -130,7 +130,7 @@ async def test_a_light_queue_adds_to_demand(redis_url: str) -> None:
         running_loadbalancer(redis_url) as balancer,
     ):
         await idle_plan(client)
-        balancer.queues = {"mock-light": QueueReport(length=60, oldest_age_s=1.0)}
+        balancer.queues = {"mock-light": QueueReport(length=60, oldest_age_s=1.0, due_qps=30.0)}
         await client.plan_where(lambda p: p.cascades["mock"].demand_qps >= 30.0)
 
 

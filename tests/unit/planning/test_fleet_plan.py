@@ -142,7 +142,10 @@ def test_overload_is_told(solver):
     made = plan(mix(5000.0), solver)
     assert "% exceed what the workers can serve" in made.reason
     assert sum(c.class_share for c in made.cascades.values()) == pytest.approx(1.0)
-    stuck = plan(mix(1.0, queues={"fast": QueueState(length=10**6, oldest_age_s=60.0)}), solver)
+    stuck = plan(
+        mix(1.0, queues={"fast": QueueState(length=10**6, oldest_age_s=60.0, due_qps=10.0**6)}),
+        solver,
+    )
     assert len(stuck.placement) == 8
 
 

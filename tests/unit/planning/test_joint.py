@@ -48,7 +48,7 @@ def test_devices_are_alike_unless_profiles_tell_them_apart():
 
 
 def test_demand_of_a_class_is_the_sum_over_its_cascades():
-    observation = observed(*TWO, queues={"fast": QueueState(length=10)})
+    observation = observed(*TWO, queues={"fast": QueueState(length=10, due_qps=2.0)})
     (group,) = observation.groups
     assert planned_demand_qps(observation, group, DEFAULTS) == pytest.approx(3.0 + 10 / 5.0)
     calm = PlannerParameters(drains_backlog=False, headroom=1.5)
@@ -60,7 +60,7 @@ def test_a_shared_queue_is_divided_between_classes():
         seen("fast", "slow", 3.0, name="a"),
         seen("fast", "slow", 1.0, name="b"),
         classes=(),
-        queues={"fast": QueueState(length=20)},
+        queues={"fast": QueueState(length=20, due_qps=4.0)},
     )
     planned = [planned_demand_qps(both, g, DEFAULTS) for g in both.groups]
     assert planned == pytest.approx([3.0 + 3.0, 1.0 + 1.0])

@@ -175,8 +175,10 @@ def test_unchanged_observation_gives_an_unchanged_plan():
 
 def test_burst_in_the_light_queue_is_drained_first():
     quiet = plan(fleet(16, 20.0))
-    burst = plan(fleet(16, 20.0, light=QueueState(length=200, oldest_age_s=8.0)), quiet)
-    assert burst.cascades["main"].demand_qps == pytest.approx(20.0 + 200 / 5.0)
+    burst = plan(
+        fleet(16, 20.0, light=QueueState(length=200, oldest_age_s=4.0, due_qps=40.0)), quiet
+    )
+    assert burst.cascades["main"].demand_qps == pytest.approx(20.0 + 40.0)
     assert burst.status == "optimal"
     assert burst.cascades["main"].deferral_fraction < quiet.cascades["main"].deferral_fraction
     after = plan(fleet(16, 20.0), burst)
@@ -361,10 +363,13 @@ def test_worst_solve_is_named(monkeypatch):
     demands=st.lists(st.floats(0.0, 300.0), min_size=1, max_size=4),
     length=st.integers(0, 1000),
     age_s=st.floats(0.0, 100.0),
+    due_qps=st.floats(0.0, 1000.0),
     objective=st.sampled_from(list(Objective)),
 )
-def test_any_observation_has_a_complete_plan(num_workers, demands, length, age_s, objective):
-    queue, current = QueueState(length=length, oldest_age_s=age_s), None
+def test_any_observation_has_a_complete_plan(
+    num_workers, demands, length, age_s, due_qps, objective
+):
+    queue, current = QueueState(length=length, oldest_age_s=age_s, due_qps=due_qps), None
     for demand_qps in demands:
         current = plan(
             fleet(num_workers, demand_qps, light=queue, heavy=queue), current, objective=objective

@@ -122,4 +122,5 @@ def test_queue_lengths_add_up_over_stages() -> None:
     ]
     pools[0].queue.push(make_query("a"), 1.0)
     pools[1].queue.push(make_query("b"), 0.5)
-    assert queue_lengths(pools, 2.0) == {"v": QueueLength(2, 1.5)}
+    due_qps = sum(pool.queue.due_qps(2.0) for pool in pools)
+    assert queue_lengths(pools, 2.0) == {"v": QueueLength(2, 1.5, due_qps)}

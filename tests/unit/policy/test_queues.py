@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffserve.core import Priority
-from diffserve.policy.queues import DeadlineQueue
+from diffserve.policy.queues import DUE_LEAST_S, DeadlineQueue
 from tests.unit.policy.harness import make_query
 
 
@@ -44,6 +44,19 @@ def test_oldest_age_is_that_of_the_first_to_enter() -> None:
     queue.push(make_query("late", slo_s=9.0), now_s=1.0)
     queue.push(make_query("early", slo_s=1.0), now_s=3.0)
     assert queue.oldest_age_s(5.0) == 4.0
+
+
+def test_what_waits_must_be_served_at_the_rate_that_its_tightest_deadline_asks_for() -> None:
+    queue = DeadlineQueue()
+    assert queue.due_qps(0.0) == 0.0
+    for index in range(10):
+        queue.push(make_query(f"last{index}", slo_s=8.0), now_s=0.0)
+    assert queue.due_qps(0.0) == 10 / 8.0
+    assert queue.due_qps(6.0) == 10 / 2.0
+    for index in range(6):
+        queue.push(make_query(f"first{index}", slo_s=2.0), now_s=0.0)
+    assert queue.due_qps(0.0) == 6 / 2.0
+    assert queue.due_qps(1.99) == 6 / DUE_LEAST_S
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=30))
