@@ -185,9 +185,8 @@ def render(scene: Scene, rng: np.random.Generator | None = None) -> Array:
     Returns:
         RGB image, shape (64, 64, 3).
     """
-    return render_shifted(
-        scene, sample_shifts(scene, rng) if rng else [(0, 0)] * len(scene.concepts)
-    )
+    shifts = [(0, 0)] * len(scene.concepts) if rng is None else sample_shifts(scene, rng)
+    return render_shifted(scene, shifts)
 
 
 def render_shifted(scene: Scene, shifts: Sequence[Shift]) -> Array:

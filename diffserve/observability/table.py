@@ -73,6 +73,7 @@ LOADBALANCER = (
     _read("queries_in_progress", "Queries without an outcome yet.", "cascade"),
     _read("queries_waiting", "Queries in the queues of a variant, now.", "variant"),
     _read("queue_oldest_age_seconds", "How long the oldest of them has waited.", "variant"),
+    _read("queue_due_qps", "The least rate that serves them by their deadlines.", "variant"),
     _read("deferral_target_ratio", "Share to defer by the plan in force.", "cascade"),
     _read("plan_id", "Plan that this load balancer follows; 0 before the first."),
     _counter(

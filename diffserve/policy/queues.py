@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from diffserve.core import Priority, Query
 
 DUE_LEAST_S = 1.0
-"""No plan helps what is due sooner: workers take about as long to change what they run."""
+"""What is due sooner counts as due then: one query in a hurry would else ask for any rate, and no
+plan comes in time for it."""
 
 
 class DeadlineQueue:
@@ -114,9 +115,9 @@ class DeadlineQueue:
         return [(n, self._queries[self._served[start + n - 1][3]][0]) for n in places]
 
     def due_qps(self, now_s: float) -> float:
-        """Return the least rate that serves all in time, by deadline; 0 when empty.
+        """Return the least rate that serves all in time, in the order of their deadlines.
 
-        What is due within ``DUE_LEAST_S`` counts as due then: it is too late to plan for it.
+        0 when empty; see ``DUE_LEAST_S``.
         """
         return max(
             (

@@ -39,7 +39,8 @@ class SketchKeeper:
         self._populations = populations
         self._on_restored = on_restored
         self._save_period_s = save_period_s
-        # What every sketch held at the first look, and what was saved of it; none until restored.
+        # What every sketch held at the first look; then, once it was looked for in Redis, what was
+        # saved of it last, None before the first time.
         self._initial: dict[Population, tuple[float, ...]] = {}
         self._saved: dict[Population, tuple[float, ...] | None] = {}
         self._is_reachable = True

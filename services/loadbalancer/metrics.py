@@ -81,4 +81,5 @@ class LoadBalancerMetrics(Watcher):
         for variant_id, queue in balancer.queues(time.monotonic()).items():
             yield "queries_waiting", (variant_id,), queue.length
             yield "queue_oldest_age_seconds", (variant_id,), queue.oldest_age_s
+            yield "queue_due_qps", (variant_id,), queue.due_qps
         yield "plan_id", (), balancer.plan_id

@@ -100,7 +100,8 @@ async def test_the_waiting_gauge_is_what_really_waits() -> None:
                 found = await settled(cluster, 10)
                 waiting = found["diffserve_queries_waiting{variant=mock-light}"]
                 age_s = found["diffserve_queue_oldest_age_seconds{variant=mock-light}"]
-                assert (age_s > 0) == (waiting > 0)
+                due_qps = found["diffserve_queue_due_qps{variant=mock-light}"]
+                assert (age_s > 0) == (due_qps > 0) == (waiting > 0)
                 seen.append(waiting)
             worker.gate.release()
             async with asyncio.timeout(10):
