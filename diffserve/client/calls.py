@@ -16,6 +16,10 @@ _Stream = OpenStream[generation_pb2.GenerateManyRequest, generation_pb2.Generate
 _Answer = asyncio.Future[generation_pb2.GenerateResponse]
 
 
+_NOT_WRITTEN = "Internal error from Core"
+"""Details of the status that gRPC makes up when the stream ended before a write was over."""
+
+
 class SharedCalls:
     """Calls of ``Generate`` on one stream, which is opened with the first and after it broke."""
 
@@ -87,7 +91,8 @@ class SharedCalls:
 
 
 def _error(code: grpc.StatusCode, details: str) -> DiffServeError:
-    # A stream that the server cancelled says as little of its calls as a lost connection.
-    if code is grpc.StatusCode.CANCELLED:
+    # A stream that the server cancelled says as little of its calls as a lost connection; so does
+    # what gRPC itself says where a message could not be written any more.
+    if code is grpc.StatusCode.CANCELLED or details == _NOT_WRITTEN:
         return UnavailableError(details)
     return from_code(code, details)
